@@ -1,0 +1,281 @@
+# shellcheck shell=sh
+# The worker that runs steps, and the functions a step may call. POSIX sh; sourcing this file
+# defines functions and does nothing else.
+#
+# A step that wants the functions says:   . "$WORKFLOW_LIB/step_execution.sh"
+# The runner starts a worker with:        sh -c '. "$0"; workflow_worker' LIB/step_execution.sh
+#
+# Names: step_* is for steps, workflow_* is ours.
+
+workflow_newline='
+'
+
+# ---------------------------------------------------------------- for steps
+
+# step_output KEY VALUE: publish a value; later steps see it as an environment variable.
+step_output() {
+    workflow_publish "${WORKFLOW_OUTPUT:?step_output works inside a step only}" "$@"
+}
+
+# step_env KEY VALUE: put a variable into the environment of later steps.
+step_env() {
+    workflow_publish "${WORKFLOW_ENV:?step_env works inside a step only}" "$@"
+}
+
+# step_warning TEXT: shown in the summary and kept in the step state; the step goes on.
+step_warning() {
+    workflow_event warning "$*"
+    printf 'warning: %s\n' "$*"
+}
+
+# step_error TEXT: kept in the step state; it does not end the step.
+step_error() {
+    workflow_event error "$*"
+    printf 'error: %s\n' "$*" >&2
+}
+
+# step_progress DONE TOTAL: shown in the live line.
+step_progress() {
+    case ${1:-}${2:-} in
+    '' | *[!0-9]*)
+        printf 'step_progress: wants two whole numbers: step_progress DONE TOTAL\n' >&2
+        return 2
+        ;;
+    esac
+    workflow_event progress "$1 $2"
+}
+
+# step_save KEY VALUE, step_load KEY: keep a value across attempts and resumes of this very step.
+step_save() {
+    workflow_check_key "${1:-}" step_save || return 2
+    # Written beside and renamed, so that a kill leaves the old value or the new one.
+    printf '%s' "${2-}" >"${WORKFLOW_STATE:?step_save works inside a step only}/$1.saving" &&
+        mv -f "$WORKFLOW_STATE/$1.saving" "$WORKFLOW_STATE/$1.saved"
+}
+
+step_load() {
+    workflow_check_key "${1:-}" step_load || return 2
+    [ -f "${WORKFLOW_STATE:?step_load works inside a step only}/$1.saved" ] || return 1
+    cat "$WORKFLOW_STATE/$1.saved"
+}
+
+# step_once NAME COMMAND...: run COMMAND unless it succeeded under NAME before in this run.
+step_once() {
+    workflow_check_key "${1:-}" step_once || return 2
+    workflow_once=${WORKFLOW_RUN_DIR:?step_once works inside a step only}/state/once_$1
+    shift
+    if [ -e "$workflow_once" ]; then
+        return 0
+    fi
+    # No `&&` after the command: it would take the effect of `set -e` away inside it.
+    "$@"
+    workflow_once_code=$?
+    [ "$workflow_once_code" -eq 0 ] || return "$workflow_once_code"
+    : >"$workflow_once"
+}
+
+# step_checkpoint [NAME]: not in this version; it says so and fails, so that nobody relies on it.
+step_checkpoint() {
+    printf 'step_checkpoint: snapshots are not available in this version of workflow\n' >&2
+    return 2
+}
+
+# step_mask VALUE: not in this version; a secret that is not masked must not be printed.
+step_mask() {
+    printf 'step_mask: masking is not available in this version of workflow; do not print the value\n' >&2
+    return 2
+}
+
+# ---------------------------------------------------------------- behind them
+
+# workflow_publish FILE KEY VALUE
+workflow_publish() {
+    workflow_check_key "${2:-}" step_output || return 2
+    case ${3-} in
+    *"$workflow_newline"*)
+        workflow_end=END
+        while workflow_has_line "$3" "$workflow_end"; do
+            workflow_end=${workflow_end}_
+        done
+        printf '%s<<%s\n%s\n%s\n' "$2" "$workflow_end" "$3" "$workflow_end" >>"$1"
+        ;;
+    *)
+        printf '%s=%s\n' "$2" "${3-}" >>"$1"
+        ;;
+    esac
+}
+
+# workflow_has_line TEXT LINE
+workflow_has_line() {
+    case $workflow_newline$1$workflow_newline in
+    *"$workflow_newline$2$workflow_newline"*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+workflow_check_key() {
+    case $1 in
+    '' | [0-9]* | *[!A-Za-z0-9_]*)
+        printf '%s: "%s" is no name: letters, digits and _ only, no digit first\n' "$2" "$1" >&2
+        return 1
+        ;;
+    esac
+}
+
+# One event a line: KIND TEXT, newlines in TEXT folded to blanks.
+workflow_event() {
+    workflow_event_text=$2
+    while :; do
+        case $workflow_event_text in
+        *"$workflow_newline"*)
+            workflow_event_text="${workflow_event_text%%"$workflow_newline"*} ${workflow_event_text#*"$workflow_newline"}"
+            ;;
+        *) break ;;
+        esac
+    done
+    printf '%s %s\n' "$1" "$workflow_event_text" >>"${WORKFLOW_EVENTS:?works inside a step only}"
+}
+
+# workflow_load_values FILE: export what a file of `KEY=value` and `KEY<<END` ... `END` says.
+# Read as data, line by line: nothing in it is evaluated. Returns 1 at the first line it cannot read.
+workflow_load_values() {
+    while IFS= read -r workflow_line || [ -n "$workflow_line" ]; do
+        workflow_key=${workflow_line%%[!A-Za-z0-9_]*}
+        workflow_rest=${workflow_line#"$workflow_key"}
+        case $workflow_key in
+        '' | [0-9]* | WORKFLOW_* | workflow_*) return 1 ;;
+        esac
+        case $workflow_rest in
+        =*) workflow_value=${workflow_rest#=} ;;
+        '<<'?*)
+            workflow_end=${workflow_rest#'<<'}
+            workflow_value=
+            workflow_glue=
+            while :; do
+                IFS= read -r workflow_line || return 1
+                [ "$workflow_line" != "$workflow_end" ] || break
+                workflow_value=$workflow_value$workflow_glue$workflow_line
+                workflow_glue=$workflow_newline
+            done
+            ;;
+        *) return 1 ;;
+        esac
+        # `export NAME=value` with a name from a variable: the value is not looked at again.
+        export "$workflow_key=$workflow_value"
+    done <"$1"
+}
+
+# ---------------------------------------------------------------- for steps.sh
+
+# workflow_text SCRIPT: put the text of a step where an interpreter can read it, line numbers true.
+# A file and not an argument: one argument ends at 128 KiB. printf is built in, so no limit holds.
+workflow_text() {
+    workflow_script=$WORKFLOW_RUN_DIR/state/step_$WORKFLOW_STEP.script
+    printf '%s\n' "$1" >"$workflow_script"
+}
+
+# workflow_enter DIRECTORY: relative to the project.
+workflow_enter() {
+    cd -- "$1" || {
+        printf 'workflow: cannot enter the working directory of this step: %s\n' "$1"
+        exit 126
+    }
+}
+
+# ---------------------------------------------------------------- the worker
+
+# Wants in the environment: WORKFLOW_RUN_DIR, WORKFLOW_PROJECT, WORKFLOW_LIB, WORKFLOW_RUN_ID; and as
+# arguments its number, the umask of the user and ours. Reads commands on stdin, answers on stdout:
+#   run STEP EPOCH ATTEMPT RESUMED   ->  STEP EPOCH ATTEMPT EXIT_CODE
+#   values FILE                      ->  nothing; loads published values for the steps to come
+# Ends when stdin ends, after the step in hand: a runner that died leaves a step that finishes
+# and an exit record. Descriptor 9 is the worker's lock, which its steps inherit.
+workflow_worker() {
+    workflow_exits=$WORKFLOW_RUN_DIR/state/worker_$1.exits
+    workflow_umask=$2
+    umask "$3"
+    cd -- "$WORKFLOW_PROJECT" || return 1
+    # shellcheck source=/dev/null
+    . "$WORKFLOW_RUN_DIR/steps.sh" || return 1
+    # A signal to the whole group ends the step and leaves us to record that.
+    workflow_signalled=
+    trap 'workflow_signalled=1' TERM INT HUP
+    while :; do
+        if ! IFS=' ' read -r workflow_word workflow_step workflow_epoch workflow_attempt workflow_resumed; then
+            # A signal that comes between two steps ends the read, not the work.
+            [ -n "$workflow_signalled" ] || break
+            workflow_signalled=
+            continue
+        fi
+        case $workflow_word in
+        run)
+            workflow_run_attempt
+            printf '%s %s %s %s\n' "$workflow_step" "$workflow_epoch" "$workflow_attempt" "$workflow_code"
+            ;;
+        values) workflow_load_values "$WORKFLOW_RUN_DIR/state/$workflow_step" ;;
+        esac
+    done
+}
+
+# Run one attempt: sets workflow_code, and appends the exit record the moment the step ended.
+workflow_run_attempt() {
+    workflow_log=$WORKFLOW_RUN_DIR/logs/step_$workflow_step.log
+    if ! true >>"$workflow_log"; then
+        workflow_code=nolog
+        return
+    fi
+    (
+        trap - TERM INT HUP
+        exec </dev/null >>"$workflow_log" 2>&1
+        umask "$workflow_umask"
+        workflow_prepare
+        "workflow_step_$workflow_step"
+    )
+    workflow_code=$?
+    printf '%s %s %s %s END\n' "$workflow_step" "$workflow_epoch" "$workflow_attempt" "$workflow_code" >>"$workflow_exits"
+}
+
+# The environment of one attempt; what is the same for every step is exported once by who starts us.
+workflow_prepare() {
+    workflow_files=$WORKFLOW_RUN_DIR/state/step_$workflow_step
+    export WORKFLOW_STEP="$workflow_step" \
+        WORKFLOW_ATTEMPT="$workflow_attempt" \
+        WORKFLOW_RESUMED="$workflow_resumed" \
+        WORKFLOW_IDEMPOTENCY_KEY="$WORKFLOW_RUN_ID.step_$workflow_step" \
+        WORKFLOW_OUTPUT="$workflow_files.output" \
+        WORKFLOW_ENV="$workflow_files.env" \
+        WORKFLOW_SUMMARY="$workflow_files.summary.md" \
+        WORKFLOW_EVENTS="$workflow_files.events" \
+        WORKFLOW_STATE="$workflow_files.d"
+    if [ -s "$workflow_log" ]; then
+        printf -- '--- attempt %s (epoch %s) ---\n' "$workflow_attempt" "$workflow_epoch"
+    fi
+}
+
+# Run a program as the step; resume.sh redefines this to set a limit in time.
+workflow_exec() {
+    exec "$@"
+}
+
+# workflow_foreground WORKER UMASK STEP EPOCH ATTEMPT RESUMED: one interactive step, with the terminal
+# as it stands; its log says only that.
+workflow_foreground() {
+    workflow_exits=$WORKFLOW_RUN_DIR/state/worker_$1.exits
+    workflow_umask=$2
+    workflow_step=$3 workflow_epoch=$4 workflow_attempt=$5 workflow_resumed=$6
+    workflow_log=$WORKFLOW_RUN_DIR/logs/step_$workflow_step.log
+    cd -- "$WORKFLOW_PROJECT" || return 1
+    # shellcheck source=/dev/null
+    . "$WORKFLOW_RUN_DIR/steps.sh" || return 1
+    trap : TERM INT HUP
+    (
+        trap - TERM INT HUP
+        workflow_prepare >>"$workflow_log"
+        printf 'interactive: what it said went to the terminal\n' >>"$workflow_log"
+        umask "$workflow_umask"
+        "workflow_step_$workflow_step"
+    )
+    workflow_code=$?
+    printf '%s %s %s %s END\n' "$workflow_step" "$workflow_epoch" "$workflow_attempt" "$workflow_code" >>"$workflow_exits"
+    return "$workflow_code"
+}

@@ -1,0 +1,5 @@
+"""`python -m workflow`."""
+
+from workflow.cli.main import main
+
+main()

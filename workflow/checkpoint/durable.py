@@ -1,0 +1,296 @@
+"""The only writer: every file and directory of a checkpoint is made, replaced and removed here.
+
+Per file: a temporary name in the same directory (exclusive, never through a link), all bytes,
+fsync, rename, fsync of the directory. ext4's own rescue covers only *replacing* a name, so a
+marker written for the first time without fsync can come back empty after a power cut.
+
+Every system call goes through one place, so that tests can make the Nth one die, fail or
+write short (`Faults`); without a plan that costs one comparison.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from workflow.checkpoint.layout import TEMPORARY
+from workflow.errors import NotRecordedError, one_line
+
+T = TypeVar("T")
+
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Fault(NamedTuple):
+    """What goes wrong at one operation. `action`: `die` (SIGKILL to ourselves), an errno name, or `short`.
+
+    `moment` says on which side of the operation it happens (`before` or `after`);
+    `for_ever` keeps an errno failing from that operation on.
+    """
+
+    operation: str
+    at: int
+    action: str
+    moment: str = "before"
+    for_ever: bool = False
+
+
+class Faults:
+    """A plan of one fault. Counts the operations of its kind; `operation` `any` counts them all."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.seen = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Faults:
+        """Read `OPERATION:INDEX:ACTION[:MOMENT][:forever]`; raise ValueError when it is not that."""
+        operation, index, action, *rest = text.split(":")
+        moment = "after" if "after" in rest else "before"
+        return cls(Fault(operation, int(index), action, moment, "forever" in rest))
+
+    def meet(self, operation: str, moment: str) -> str | None:
+        """Act out the fault if this is its moment; return `short` when the write is to be cut."""
+        fault = self.fault
+        if fault.operation not in ("any", operation):
+            return None
+        if moment == "before":
+            self.seen += 1
+        is_now = self.seen == fault.at or (fault.for_ever and self.seen > fault.at)
+        if not is_now or fault.moment != moment:
+            return None
+        if fault.action == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault.action == "short":
+            return "short"
+        code = getattr(errno, fault.action)
+        raise OSError(code, os.strerror(code))
+
+
+class Disk:
+    """Writes below one checkpoint directory. Thread-safe: it holds no state but cached directories."""
+
+    def __init__(self, *, private: bool = False, faults: Faults | None = None) -> None:
+        self.file_mode = 0o600 if private else 0o644
+        self.directory_mode = 0o700 if private else 0o755
+        self.faults = faults
+        self._directories: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Close the cached directories; the disk can be used again afterwards."""
+        for fd in self._directories.values():
+            os.close(fd)
+        self._directories.clear()
+
+    def write(self, path: str, data: bytes, *, sync: bool = True) -> None:
+        """Put `data` at `path`, whole or not at all.
+
+        With `sync`, it survives a power cut once this returns; without, only the death of processes.
+        Raises NotRecordedError; then `path` is as it was before, and no temporary file is left
+        unless the disk refuses even that.
+        """
+        try:
+            try:
+                self._replace(path, data, sync)
+            except OSError as error:
+                if not (sync and error.errno == errno.EIO):
+                    raise
+                # A failed fsync is never retried on the same descriptor: kernels mark the pages
+                # clean, so the second call would lie. A fresh file, once.
+                self._replace(path, data, sync)
+        except OSError as error:
+            raise not_recorded(error, path) from error
+
+    def _replace(self, path: str, data: bytes, sync: bool) -> None:
+        directory, name = os.path.split(path)
+        temporary = f"{directory}/{TEMPORARY}{name[:200]}-{os.urandom(4).hex()}"
+        fd = self._call(
+            "open",
+            os.open,
+            temporary,
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+            self.file_mode,
+        )
+        try:
+            try:
+                self._write_all(fd, data)
+                if sync:
+                    self._call("fsync", os.fsync, fd)
+            finally:
+                os.close(fd)
+            self._call("rename", os.rename, temporary, path)
+        except OSError:
+            try:
+                os.unlink(temporary)
+            except OSError:  # the disk refuses that too: swept by the next resume, under the lock
+                pass
+            raise
+        if sync:
+            self.sync_directory(directory)
+
+    def _write_all(self, fd: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            if self.faults is not None and self.faults.meet("write", "before") == "short":
+                written = os.write(fd, view[: max(1, len(view) // 2)])
+            else:
+                written = os.write(fd, view)
+            if self.faults is not None:
+                self.faults.meet("write", "after")
+            view = view[written:]
+
+    def sync_directory(self, directory: str) -> None:
+        """Make the names in `directory` durable. Raises OSError."""
+        fd = self._directories.get(directory)
+        if fd is None:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._directories[directory] = fd
+        self._call("fsync", os.fsync, fd)
+
+    def sync_file(self, path: str) -> None:
+        """Make a file somebody else wrote durable (a declared output). Raises NotRecordedError."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                self._call("fsync", os.fsync, fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EROFS, errno.EACCES, errno.ENXIO):
+                return  # a device, a fifo, a file we may not read: nothing of it can be made durable by us
+            raise not_recorded(error, path) from error
+
+    def remove(self, path: str, *, sync: bool = True) -> None:
+        """Remove `path` if it is there, durably. Raises NotRecordedError."""
+        try:
+            self._call("unlink", os.unlink, path)
+            if sync:
+                self.sync_directory(os.path.dirname(path))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise not_recorded(error, path) from error
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file of the run another name, durably. Raises NotRecordedError."""
+        try:
+            self._call("rename", os.rename, old, new)
+            self.sync_directory(os.path.dirname(new))
+            if os.path.dirname(old) != os.path.dirname(new):
+                self.sync_directory(os.path.dirname(old))
+        except OSError as error:
+            raise not_recorded(error, new) from error
+
+    def make_directory(self, path: str, *, exist_ok: bool = True) -> None:
+        """Make a directory with this disk's mode whatever the umask opens.
+
+        Raises FileExistsError (only without `exist_ok`), NotRecordedError. Its name is durable
+        only after `sync_directory` of its parent.
+        """
+        try:
+            self._call("mkdir", os.mkdir, path, self.directory_mode)
+        except FileExistsError:
+            if not exist_ok:
+                raise
+        except OSError as error:
+            raise not_recorded(error, path) from error
+
+    def make_directories(self, path: str) -> None:
+        """Make a directory and those above it that are missing. Raises NotRecordedError."""
+        parent = os.path.dirname(path)
+        if parent != path and not os.path.isdir(parent):
+            self.make_directories(parent)
+        self.make_directory(path)
+
+    def open_lock(self, path: str) -> int:
+        """Open a file that exists for its lock only, making it where it is missing. Raises NotRecordedError."""
+        try:
+            return self._call(
+                "open", os.open, path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, self.file_mode
+            )
+        except OSError as error:
+            raise not_recorded(error, path) from error
+
+    def remove_empty_directory(self, path: str) -> None:
+        """Remove a directory if it is empty; leave it alone otherwise."""
+        try:
+            os.rmdir(path)
+        except OSError:  # not empty, or gone: both are fine
+            return
+
+    def sweep_temporaries(self, directory: str) -> int:
+        """Remove what crashes left under temporary names; return how many. Only under the lock of the run."""
+        swept = 0
+        for name in os.listdir(directory):
+            if name.startswith(TEMPORARY):
+                try:
+                    os.unlink(f"{directory}/{name}")
+                    swept += 1
+                except OSError:  # not ours to worry about: it is never read
+                    continue
+        return swept
+
+    def cut(self, path: str, size_bytes: int, closing: bytes) -> None:
+        """Cut a file that grew past its cap to `size_bytes` and end it with `closing`. Raises OSError."""
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.ftruncate(fd, size_bytes)
+            os.write(fd, closing)
+        finally:
+            os.close(fd)
+
+    def _call(self, operation: str, function: Callable[..., T], *arguments: object) -> T:
+        if self.faults is None:
+            return function(*arguments)
+        self.faults.meet(operation, "before")
+        result = function(*arguments)
+        self.faults.meet(operation, "after")
+        return result
+
+
+class Note:
+    """A small file overwritten in place, for what only has to survive the death of processes.
+
+    One pwrite of less than a page replaces it, which no kill can tear on a local file system.
+    """
+
+    def __init__(self, path: str, mode: int) -> None:
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        except OSError as error:
+            raise not_recorded(error, path) from error
+        self._path = path
+        self._length = os.fstat(self._fd).st_size
+
+    def put(self, text: str) -> None:
+        """Replace the content. Raises NotRecordedError."""
+        data = text.encode("utf-8", "surrogateescape")
+        padded = data.ljust(self._length, b"\n")
+        try:
+            os.pwrite(self._fd, padded, 0)
+        except OSError as error:
+            raise not_recorded(error, self._path) from error
+        self._length = len(padded)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def not_recorded(error: OSError, path: str) -> NotRecordedError:
+    """Return the error a person can act on for an I/O error at `path`."""
+    reason = error.strerror or str(error)
+    message = f"cannot record what happened in {one_line(path)}: {reason}"
+    if error.errno in FULL_DISK:
+        advice = (
+            f"free space on that disk (df -h {one_line(os.path.dirname(path))}), then carry on with: workflow resume"
+        )
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        advice = "make that directory writable, or choose another with --checkpoint-dir DIR"
+    elif error.errno == errno.ENOENT:
+        advice = "the run's directory was removed while it was going; start again with: workflow run"
+    else:
+        advice = "look at the disk (dmesg | tail), then carry on with: workflow resume"
+    return NotRecordedError(message, help=advice)

@@ -1,0 +1,155 @@
+"""Every name and path of the checkpoint directory, once."""
+
+from __future__ import annotations
+
+import os
+import re
+
+FORMAT_VERSION = "3.0.0"
+
+RUN_ID = re.compile(r"workflow_\d{8}_\d{6}(?:_\d+)?\Z")
+MARKER_NAME = re.compile(r"step_(\d{2,})\.complete\Z")
+STATE_NAME = re.compile(r"step_(\d{2,})_state\.json\Z")
+
+MASTER = "checkpoint.json"
+DEFINITION = "workflow.json"
+STEPS_SH = "steps.sh"
+RESUME_SH = "resume.sh"
+STATE_DIR = "state"
+LOGS_DIR = "logs"
+LIB_DIR = "lib"
+CACHE_DIR = "cache"
+DAMAGED = ".damaged"
+TEMPORARY = ".tmp-"
+
+
+def label(number: int) -> str:
+    """Return the number as file names show it: two digits at least."""
+    return f"{number:02d}"
+
+
+class CheckpointRoot:
+    """The checkpoint directory of a project (`.checkpoints`)."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def run(self, run_id: str) -> RunLayout:
+        return RunLayout(os.path.join(self.path, run_id))
+
+    @property
+    def readme(self) -> str:
+        return os.path.join(self.path, "README.md")
+
+    @property
+    def gitignore(self) -> str:
+        return os.path.join(self.path, ".gitignore")
+
+    @property
+    def cache(self) -> str:
+        return os.path.join(self.path, CACHE_DIR)
+
+    @property
+    def history(self) -> str:
+        return os.path.join(self.path, CACHE_DIR, "history.json")
+
+
+class RunLayout:
+    """The directory of one run. `path` is absolute."""
+
+    __slots__ = ("path", "run_id")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.run_id = os.path.basename(path)
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    @property
+    def master(self) -> str:
+        return f"{self.path}/{MASTER}"
+
+    @property
+    def definition(self) -> str:
+        return f"{self.path}/{DEFINITION}"
+
+    @property
+    def steps_sh(self) -> str:
+        return f"{self.path}/{STEPS_SH}"
+
+    @property
+    def resume_sh(self) -> str:
+        return f"{self.path}/{RESUME_SH}"
+
+    @property
+    def lib(self) -> str:
+        return f"{self.path}/{LIB_DIR}"
+
+    @property
+    def state_dir(self) -> str:
+        return f"{self.path}/{STATE_DIR}"
+
+    @property
+    def logs_dir(self) -> str:
+        return f"{self.path}/{LOGS_DIR}"
+
+    def marker(self, number: int) -> str:
+        return f"{self.path}/step_{number:02d}.complete"
+
+    def state(self, number: int) -> str:
+        return f"{self.path}/{STATE_DIR}/step_{number:02d}_state.json"
+
+    def log(self, number: int) -> str:
+        return f"{self.path}/{LOGS_DIR}/step_{number:02d}.log"
+
+    def output(self, number: int) -> str:
+        """What the step appended to WORKFLOW_OUTPUT in its last attempt."""
+        return f"{self.path}/{STATE_DIR}/step_{number:02d}.output"
+
+    def env(self, number: int) -> str:
+        """What the step appended to WORKFLOW_ENV in its last attempt."""
+        return f"{self.path}/{STATE_DIR}/step_{number:02d}.env"
+
+    def summary(self, number: int) -> str:
+        """What the step appended to WORKFLOW_SUMMARY."""
+        return f"{self.path}/{STATE_DIR}/step_{number:02d}.summary.md"
+
+    def events(self, number: int) -> str:
+        """Warnings, errors and progress the step reported through the functions of lib/step_execution.sh."""
+        return f"{self.path}/{STATE_DIR}/step_{number:02d}.events"
+
+    def own_dir(self, number: int) -> str:
+        """WORKFLOW_STATE: the step's own directory, kept across attempts and resumes."""
+        return f"{self.path}/{STATE_DIR}/step_{number:02d}.d"
+
+    @property
+    def values(self) -> str:
+        """DERIVED: every published value so far, as the workers load them."""
+        return f"{self.path}/{STATE_DIR}/values"
+
+    @property
+    def epoch(self) -> str:
+        """TRUTH: how often the run has been started or resumed, one number."""
+        return f"{self.path}/{STATE_DIR}/epoch"
+
+    @property
+    def lock(self) -> str:
+        return f"{self.path}/{STATE_DIR}/run.lock"
+
+    @property
+    def holder(self) -> str:
+        """Beside the lock: who holds it, for people."""
+        return f"{self.path}/{STATE_DIR}/run.holder"
+
+    def worker_lock(self, worker: int) -> str:
+        return f"{self.path}/{STATE_DIR}/worker_{worker}.lock"
+
+    def worker_running(self, worker: int) -> str:
+        """Which attempts a worker has in hand and are not committed yet."""
+        return f"{self.path}/{STATE_DIR}/worker_{worker}.running"
+
+    def exits(self, worker: int) -> str:
+        return f"{self.path}/{STATE_DIR}/worker_{worker}.exits"

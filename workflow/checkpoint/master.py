@@ -1,0 +1,127 @@
+"""checkpoint.json: the master state of a run, derived from everything else and never trusted before it.
+
+It serves tools written for four older layouts, so some things stand in it twice under the names
+each of them knows.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from workflow.checkpoint import records
+from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.layout import FORMAT_VERSION, RunLayout, label
+from workflow.model import RunStatus, Status, Workflow
+
+# Writing it never takes more than this share of the run's time (D6).
+SHARE_OF_TIME = 0.05
+
+DONE = frozenset({Status.SUCCEEDED, Status.BYPASSED, Status.REUSED})
+
+
+class MasterWriter:
+    """Writes checkpoint.json before and after steps, as often as its cost allows."""
+
+    def __init__(self, disk: Disk, layout: RunLayout, facts: MasterFacts) -> None:
+        self._disk = disk
+        self._layout = layout
+        self._facts = facts
+        self._not_before = 0.0
+
+    def write_if_due(self, statuses: Mapping[int, Status], current: int | None) -> None:
+        """Write it unless that would take too much of the run's time. Raises NotRecordedError."""
+        if time.monotonic() >= self._not_before:
+            self.write(statuses, current, RunStatus.IN_PROGRESS if self._facts.epoch == 1 else RunStatus.RETRYING)
+
+    def write(self, statuses: Mapping[int, Status], current: int | None, status: RunStatus) -> None:
+        """Write it now. Raises NotRecordedError. Survives the death of processes; a power cut may cost it."""
+        started = time.monotonic()
+        document = self._facts.document(statuses, current, status, time.time())
+        self._disk.write(self._layout.master, records.encode_document(document), sync=False)
+        ended = time.monotonic()
+        self._not_before = ended + (ended - started) / SHARE_OF_TIME
+
+
+class MasterFacts:
+    """What does not change while a run goes on."""
+
+    def __init__(
+        self,
+        layout: RunLayout,
+        workflow: Workflow,
+        *,
+        epoch: int,
+        plan_hash: str,
+        started_at: float,
+        environment: Mapping[str, Any],
+        user: str,
+        is_auto: bool,
+        variables: Mapping[str, str],
+        values: dict[str, str],
+    ) -> None:
+        """`variables` are the parameters; `values` what steps published, kept up to date by its owner."""
+        self.layout = layout
+        self.workflow = workflow
+        self.epoch = epoch
+        self.plan_hash = plan_hash
+        self.started_at = started_at
+        self.environment = dict(environment)
+        self.user = user
+        self.is_auto = is_auto
+        self.variables = dict(variables)
+        self.values = values
+
+    def document(
+        self, statuses: Mapping[int, Status], current: int | None, status: RunStatus, now_at: float
+    ) -> records.Document:
+        """Return checkpoint.json as it stands."""
+        done = [number for number, it in statuses.items() if it in DONE]
+        failed = [number for number, it in statuses.items() if it is Status.FAILED]
+        skipped = [number for number, it in statuses.items() if it is Status.SKIPPED]
+        over = {*done, *failed, *skipped}
+        pending = [step.number for step in self.workflow.steps if step.number not in over]
+        if current is None:
+            current = pending[0] if pending else None
+        now, started = records.utc_text(now_at), records.utc_text(self.started_at)
+        run_id = self.layout.run_id
+        return {
+            "version": FORMAT_VERSION,
+            "workflow_id": run_id,
+            "project_path": self.workflow.project,
+            "started_at": started,
+            "last_checkpoint": now,
+            "completed_steps": sorted(done),
+            "current_step": current,
+            "total_steps": len(self.workflow.steps),
+            "execution_mode": {"auto": self.is_auto, "smart_execution": False, "parallel": False, "dry_run": False},
+            "environment": self.environment,
+            "metadata": {"user": self.user, "hostname": os.uname().nodename, "pid": os.getpid()},
+            "parallel_execution": {"enabled": False, "groups": []},
+            "smart_execution": {"enabled": False, "skipped_steps": [], "skip_reason": None},
+            "run_id": run_id,
+            "created_at": started,
+            "updated_at": now,
+            "plan_file": self.workflow.source,
+            "plan_hash": self.plan_hash,
+            "policy_file": None,
+            "status": status.value,
+            "epoch": self.epoch,
+            "total_tasks": len(self.workflow.steps),
+            "completed_tasks": len(done),
+            "failed_tasks": len(failed),
+            "current_task": None if current is None else label(current),
+            "completed": [label(number) for number in sorted(done)],
+            "failed": [label(number) for number in sorted(failed)],
+            "skipped": [label(number) for number in sorted(skipped)],
+            "pending": [label(number) for number in pending],
+            "context": {},
+            "recovery_context": {
+                "agents_to_restore": [{"worker": 1, "step": label(current)}] if current is not None else [],
+                "tasks_to_resume": [label(number) for number in (*sorted(failed), *pending)],
+                "locks_to_restore": [],
+                "environment": {"mission_variables": self.variables, "shared_state": dict(self.values)},
+            },
+        }

@@ -1,0 +1,306 @@
+"""The files of a run: made, read, and committed in the order that keeps a marker true.
+
+Truth is `workflow.json`, the step states and the markers; `checkpoint.json` and everything else is
+derived from them and may be lost.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from typing import NamedTuple
+
+from workflow.checkpoint import records
+from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.layout import DAMAGED, FORMAT_VERSION, MARKER_NAME, RUN_ID, CheckpointRoot, RunLayout
+from workflow.checkpoint.marker import Marker, MarkerDamagedError, decode, encode
+from workflow.checkpoint.records import Document, RecordDamagedError, RecordNewerError, StepRecord
+from workflow.errors import CheckpointError, NotRecordedError, listed, nearest, one_line
+
+GITIGNORE = (
+    b"# Checkpoints stay on this machine; only the README is kept under version control.\n*\n!.gitignore\n!README.md\n"
+)
+
+
+class Markers(NamedTuple):
+    """What the markers of a run say: whole ones by step number, and why the others are not whole."""
+
+    whole: dict[int, Marker]
+    damaged: dict[int, str]
+
+
+def prepare_root(root: CheckpointRoot, disk: Disk, readme: bytes) -> None:
+    """Make the checkpoint directory with its README and .gitignore where they are missing.
+
+    Raises NotRecordedError: a read-only or full disk fails here, before anything runs.
+    """
+    if not os.path.isdir(root.path):
+        disk.make_directories(root.path)
+    for path, content in ((root.readme, readme), (root.gitignore, GITIGNORE)):
+        if not os.path.lexists(path):
+            disk.write(path, content, sync=False)
+
+
+def create_run(root: CheckpointRoot, disk: Disk, now_at: float) -> RunLayout:
+    """Make the directory of a new run, exclusively: a second start in the same second gets `_2`.
+
+    Its name is durable on return. Raises NotRecordedError.
+    """
+    base = time.strftime("workflow_%Y%m%d_%H%M%S", time.gmtime(now_at))
+    run_id, again = base, 1
+    while True:
+        layout = root.run(run_id)
+        try:
+            disk.make_directory(layout.path, exist_ok=False)
+            break
+        except FileExistsError:
+            again += 1
+            run_id = f"{base}_{again}"
+    for directory in (layout.state_dir, layout.logs_dir, layout.lib):
+        disk.make_directory(directory)
+    try:
+        disk.sync_directory(root.path)
+    except OSError as error:
+        raise NotRecordedError(
+            f"cannot make {one_line(layout.path)} durable: {error.strerror}", help="look at the disk, then start again"
+        ) from error
+    return layout
+
+
+def run_ids(root: CheckpointRoot) -> list[str]:
+    """Return the ids of the runs there are, oldest first; empty when there is no checkpoint directory."""
+    try:
+        names = os.listdir(root.path)
+    except OSError:
+        return []
+    return sorted((name for name in names if RUN_ID.match(name)), key=_by_time)
+
+
+def _by_time(run_id: str) -> tuple[str, int]:
+    stem, again = run_id[:24], run_id[25:]
+    return stem, int(again or 1)
+
+
+def find_run(root: CheckpointRoot, run_id: str) -> RunLayout:
+    """Return the layout of a run that is there and may be used.
+
+    Raises CheckpointError when there is no such run (it lists what there is) or its directory
+    is a link, somebody else's, or open for everybody to write.
+    """
+    known = run_ids(root)
+    if run_id not in known:
+        if RUN_ID.match(run_id) is None and os.sep in run_id:
+            run_id = os.path.basename(run_id.rstrip(os.sep))
+            if run_id in known:
+                return find_run(root, run_id)
+        like = nearest(run_id, known)
+        there = (
+            f"runs there are: {listed(reversed(known))}"
+            if known
+            else "there are no runs yet; start one with: workflow run"
+        )
+        raise CheckpointError(
+            f"there is no run {one_line(run_id)}", help=f"did you mean {like}? {there}" if like else there
+        )
+    layout = root.run(run_id)
+    refuse_unsafe(layout)
+    return layout
+
+
+def refuse_unsafe(layout: RunLayout) -> None:
+    """Refuse a run directory that somebody else could have planted or can change. Raises CheckpointError."""
+    status = os.lstat(layout.path)
+    if not stat.S_ISDIR(status.st_mode):
+        raise CheckpointError(
+            f"{one_line(layout.path)} is a link or a file, not the directory of a run",
+            help="put the directory itself back there",
+        )
+    if status.st_uid != os.geteuid():
+        raise CheckpointError(
+            f"{layout.run_id} belongs to another user (uid {status.st_uid})",
+            help=f"carry on as that user, or: chown -R {os.geteuid()} {one_line(layout.path)}",
+        )
+    if status.st_mode & stat.S_IWOTH:
+        raise CheckpointError(f"everybody may write into {layout.run_id}", help=f"chmod -R o-w {one_line(layout.path)}")
+
+
+def write_definition(disk: Disk, layout: RunLayout, document: Document, *, sync: bool = True) -> None:
+    """Store the definition as resolved (`workflow.json`), durably."""
+    disk.write(
+        layout.definition,
+        records.encode_document({"version": FORMAT_VERSION, "workflow_id": layout.run_id, **document}),
+        sync=sync,
+    )
+
+
+def read_definition(layout: RunLayout) -> Document:
+    """Return `workflow.json`. Raises CheckpointError (missing, damaged, newer)."""
+    try:
+        return records.decode_document(_read(layout.definition))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{layout.run_id} has no workflow.json: the run died before its first step, or the file was removed",
+            help="start again with: workflow run",
+        ) from error
+    except RecordNewerError as error:
+        raise CheckpointError(
+            f"{layout.run_id} was written in format {error}, this workflow reads {FORMAT_VERSION}",
+            help="use a newer workflow: pip install --upgrade workflow",
+        ) from error
+    except (RecordDamagedError, OSError) as error:
+        raise CheckpointError(
+            f"workflow.json of {layout.run_id} cannot be used: {error}", help="start again with: workflow run --force"
+        ) from error
+
+
+def read_markers(layout: RunLayout) -> Markers:
+    """Read every marker of a run; never raises for what a marker holds."""
+    whole: dict[int, Marker] = {}
+    damaged: dict[int, str] = {}
+    run_id = layout.run_id
+    try:
+        directory = os.open(layout.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return Markers(whole, damaged)
+    try:
+        for name in os.listdir(directory):
+            if not name.startswith("step_") or MARKER_NAME.match(name) is None:
+                continue
+            number = int(name[5:-9])
+            try:
+                data = _read(name, directory)
+                whole[number] = decode(data, run_id=run_id, number=number)
+            except MarkerDamagedError as error:
+                damaged[number] = str(error)
+            except OSError as error:
+                damaged[number] = f"it cannot be read ({error.strerror})"
+    finally:
+        os.close(directory)
+    return Markers(whole, damaged)
+
+
+class States:
+    """The step states of a run, read one at a time."""
+
+    def __init__(self, layout: RunLayout) -> None:
+        self.layout = layout
+        try:
+            self._directory = os.open(layout.state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            self._directory = -1
+
+    def raw(self, number: int) -> bytes | None:
+        """Return the bytes of a state, None when there is none or it cannot be read."""
+        if self._directory < 0:
+            return None
+        try:
+            return _read(f"step_{number:02d}_state.json", self._directory)
+        except OSError:
+            return None
+
+    def document(self, number: int) -> Document | None:
+        """Return a state, None when there is none. Raises RecordDamagedError."""
+        data = self.raw(number)
+        return None if data is None else records.decode_document(data)
+
+    def close(self) -> None:
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
+
+
+def commit_done(
+    disk: Disk, layout: RunLayout, record: StepRecord, *, run_id: str, epoch: int, durability: str = "full"
+) -> Marker:
+    """Commit a finished step: state file durable, then marker durable. Only then may anyone be told.
+
+    With durability `process` both are renamed at once, which survives every death of processes;
+    `settle` makes them durable later. Raises NotRecordedError; then there is no marker.
+    """
+    sync = durability == "full"
+    for path in record.files if sync else ():
+        disk.sync_file(path)
+    state = records.encode_state(record)
+    ended_at = record.attempts[-1].ended_at if record.attempts else time.time()
+    marker = Marker(
+        record.step.number,
+        records.utc_text(ended_at) or "",
+        round(record.duration_s),
+        0,
+        run_id,
+        record.step.name,
+        epoch,
+        record.fingerprint,
+        records.digest(state),
+        record.completed_by,
+        len(record.outputs) + len(record.env),
+    )
+    disk.write(layout.state(record.step.number), state, sync=sync)
+    disk.write(layout.marker(record.step.number), encode(marker), sync=sync)
+    return marker
+
+
+def settle(disk: Disk, layout: RunLayout, record: StepRecord) -> None:
+    """Make durable what `commit_done` renamed with durability `process`. Raises NotRecordedError."""
+    for path in (*record.files, layout.state(record.step.number), layout.marker(record.step.number)):
+        disk.sync_file(path)
+    for directory in (layout.state_dir, layout.path):
+        try:
+            disk.sync_directory(directory)
+        except OSError as error:
+            raise NotRecordedError(
+                f"cannot make {one_line(directory)} durable: {error.strerror}",
+                help="look at the disk, then: workflow resume",
+            ) from error
+
+
+def commit_not_done(disk: Disk, layout: RunLayout, record: StepRecord) -> None:
+    """Record an outcome that is no completion, durably. The marker, if any, is gone before."""
+    disk.write(layout.state(record.step.number), records.encode_state(record))
+
+
+def set_aside(disk: Disk, path: str) -> str:
+    """Keep a damaged file as `NAME.damaged` (`.2`, `.3` when there is one already); return the new path."""
+    target, again = path + DAMAGED, 1
+    while os.path.lexists(target):
+        again += 1
+        target = f"{path}{DAMAGED}.{again}"
+    disk.rename(path, target)
+    return target
+
+
+def read_epoch(layout: RunLayout) -> int:
+    """Return how often the run was started or resumed; 0 when that is not recorded."""
+    try:
+        return int(_read(layout.epoch))
+    except (OSError, ValueError):
+        return 0
+
+
+def write_epoch(disk: Disk, layout: RunLayout, epoch: int) -> None:
+    disk.write(layout.epoch, b"%d\n" % epoch)
+
+
+def sweep(disk: Disk, layout: RunLayout) -> int:
+    """Remove temporary files of earlier crashes; only under the lock of the run."""
+    return disk.sweep_temporaries(layout.path) + disk.sweep_temporaries(layout.state_dir)
+
+
+def project_inside(root: CheckpointRoot, project: str) -> bool:
+    """Return whether the checkpoint directory lies in the project, as it normally does."""
+    return os.path.commonpath((os.path.realpath(root.path), os.path.realpath(project))) == os.path.realpath(project)
+
+
+def _read(name: str, directory: int | None = None) -> bytes:
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    try:
+        data = os.read(fd, 65536)
+        if len(data) == 65536:
+            pieces = [data]
+            while piece := os.read(fd, 1 << 20):
+                pieces.append(piece)
+            data = b"".join(pieces)
+        return data
+    finally:
+        os.close(fd)

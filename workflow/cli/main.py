@@ -1,0 +1,140 @@
+"""The door: which command was meant, and how every end of it becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from workflow import __version__
+from workflow.errors import EXIT_BUG, EXIT_USAGE, WorkflowError, nearest, one_line
+
+# Command -> module that defines it under the same name; loaded when it is called.
+COMMANDS = {
+    "run": "workflow.cli.running",
+    "resume": "workflow.cli.running",
+    "plan": "workflow.cli.running",
+    "status": "workflow.cli.looking",
+    "logs": "workflow.cli.looking",
+    "mark": "workflow.cli.marking",
+    "schema": "workflow.cli.looking",
+    "lint": "workflow.cli.looking",
+}
+LATER = ("explain", "checkpoint", "checkpoints", "graph", "report", "init", "doctor", "approve", "metrics")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line and exit with its code; never returns."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words in (["--version"], ["-V"]):
+        print(f"workflow {__version__}")
+        sys.exit(0)
+    sys.exit(_exit_code(words))
+
+
+def _exit_code(words: list[str]) -> int:
+    import click
+
+    is_debug = "--debug" in words
+    try:
+        return _dispatch(words)
+    except WorkflowError as error:
+        return _said(error.render(), error.exit_code, is_debug)
+    except click.UsageError as error:
+        return _said(_usage_text(error), EXIT_USAGE, is_debug)
+    except click.ClickException as error:
+        return _said(f"error: {error.format_message()}", EXIT_USAGE, is_debug)
+    except (KeyboardInterrupt, click.Abort):
+        return _said("error: interrupted", 130, is_debug)
+    except BrokenPipeError:
+        # Whoever read our output went away; what was asked for may well be done.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except Exception as error:  # noqa: BLE001 the door: whatever gets here is a bug of ours, and says so
+        text = (
+            f"error: {type(error).__name__}: {error} (this is a bug in workflow)\n"
+            "help: run again with --debug and report the traceback"
+        )
+        return _said(text, EXIT_BUG, is_debug)
+
+
+def _said(text: str, exit_code: int, is_debug: bool) -> int:
+    try:
+        if is_debug:
+            import traceback
+
+            traceback.print_exc()
+        sys.stdout.flush()
+        print(text, file=sys.stderr, flush=True)
+    except OSError:  # nobody reads our messages any more: the exit code still tells
+        pass
+    return exit_code
+
+
+def _dispatch(words: list[str]) -> int:
+    if words and words[0] in ("--help", "-h", "help"):
+        print(HELP, end="")
+        return 0
+    name, rest = _command(words)
+    from importlib import import_module
+
+    command = getattr(import_module(COMMANDS[name]), name)
+    result = command.main(args=rest, prog_name=f"workflow {name}", standalone_mode=False)
+    return int(result or 0)
+
+
+def _command(words: list[str]) -> tuple[str, list[str]]:
+    """Return which command was meant: bare options mean `run`."""
+    if "--checkpoint-status" in words and words[0] in ("--checkpoint-status", "run"):
+        return "status", [word for word in words if word not in ("--checkpoint-status", "run")]
+    if not words or words[0].startswith("-"):
+        return "run", words
+    name = words[0]
+    if name in COMMANDS:
+        return name, words[1:]
+    if name in LATER:
+        raise CommandError(f"`workflow {name}` is not available in this version", "what there is: workflow --help")
+    like = nearest(name, COMMANDS)
+    if os.path.exists(name):
+        raise CommandError(f"there is no command {one_line(name)}", f"to run it: workflow run {one_line(name)}")
+    raise CommandError(
+        f"there is no command {one_line(name)}",
+        f"did you mean: workflow {like}?" if like else "what there is: workflow --help",
+    )
+
+
+class CommandError(WorkflowError):
+    """The command itself is wrong."""
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, message: str, help: str) -> None:
+        super().__init__(message, help=help)
+
+
+def _usage_text(error: object) -> str:
+    import click
+
+    assert isinstance(error, click.UsageError)
+    lines = [f"error: {error.format_message()}"]
+    if error.ctx is not None:
+        lines.append(f"help: {error.ctx.command_path} --help")
+    return "\n".join(lines)
+
+
+HELP = """\
+workflow runs numbered shell steps and, after any crash, carries on where it was.
+
+  workflow run [SOURCE]         run workflow.yaml, else steps/, or SOURCE
+  workflow resume [RUN]         carry on the newest run that is not complete, or RUN
+  workflow plan [SOURCE]        what would run, and why; runs nothing
+  workflow status [RUN]         where a run stands and how to go on
+  workflow logs [RUN] [STEP]    what the steps said; -f follows
+  workflow mark RUN STEP        --done or --pending: your word on a step
+  workflow lint [SOURCE]        check a definition
+  workflow schema NAME          the JSON Schema of a file or an answer
+
+Without a command: workflow run. `workflow COMMAND --help` tells the options.
+Exit codes: 0 done, 1 a step failed, 2 wrong definition or command line, 3 checkpoint missing or damaged,
+75 busy, 124 out of time, 125 could not be recorded, 130/143/129 interrupted.
+"""

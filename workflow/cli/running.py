@@ -1,0 +1,246 @@
+"""`run`, `resume`, `plan`: what to run, and who is told."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from workflow.errors import EXIT_OK, EXIT_WORK_TO_DO, UsageError, one_line
+from workflow.session import NEWEST, Options, environment
+from workflow.session import run as run_session
+
+# Options of the contract whose behaviour comes later: refused, never ignored.
+LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
+    "parallel": (("--parallel",), True),
+    "keep_going": (("-k", "--keep-going"), True),
+    "smart": (("--smart",), True),
+    "validate": (("--validate",), True),
+    "policy": (("--policy",), False),
+    "no_checkpoint": (("--no-checkpoint",), True),
+    "checkpoint_every": (("--checkpoint-every",), False),
+    "checkpoint_interval": (("--checkpoint-interval",), False),
+    "metrics_interval": (("--metrics-interval",), False),
+    "git": (("--git",), True),
+    "archive": (("--archive",), True),
+    "max_iterations": (("--max-iterations",), False),
+    "report": (("--report",), False),
+}
+# Their opposites say what this version does anyway.
+MOOT_OPTIONS = ("--no-parallel", "--no-smart", "--no-git", "--no-archive")
+
+
+def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that `run`, `resume` and `plan` share."""
+
+    @functools.wraps(command)
+    def steered(**given: Any) -> Any:
+        for name, (words, _) in LATER_OPTIONS.items():
+            if given.pop(name):
+                raise UsageError(f"{words[-1]} is known but not available in this version", help="leave it out for now")
+        for word in MOOT_OPTIONS:
+            given.pop(word[2:].replace("-", "_"))
+        if given.pop("jobs") not in (None, 1):
+            raise UsageError("--jobs: steps run one at a time in this version", help="leave it out, or say -j 1")
+        if given.pop("executor") not in (None, "local"):
+            raise UsageError("--executor: only local is available in this version", help="leave it out")
+        return command(**given)
+
+    options = [
+        click.option(
+            "--from-step",
+            "--from-task",
+            "from_step",
+            metavar="S",
+            help="Begin at step S; it and those after it run again.",
+        ),
+        click.option("--until", metavar="S", help="End with step S."),
+        click.option("--only", metavar="S", multiple=True, help="Run step S alone (may be repeated)."),
+        click.option("--skip-failed", is_flag=True, help="Leave failed steps failed and carry on past them."),
+        click.option("--retry-failed", is_flag=True, help="Run the steps that failed, and nothing else."),
+        click.option("--revalidate", is_flag=True, help="Run changed steps again, and what depends on them."),
+        click.option("--force", is_flag=True, help="run: begin a new run whatever there is; resume: do not ask."),
+        click.option("--auto", "is_auto", is_flag=True, help="Never ask."),
+        click.option(
+            "--param", "params", metavar="K=V", multiple=True, help="Give a parameter of the steps another value."
+        ),
+        click.option(
+            "--env-file",
+            "env_files",
+            type=click.Path(),
+            multiple=True,
+            help="Variables for the steps, KEY=value a line.",
+        ),
+        click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints)."),
+        click.option(
+            "--end-running", is_flag=True, help="End a step that outlived its runner instead of waiting for it."
+        ),
+        click.option("-j", "--jobs", type=int, help="Steps at a time: 1 in this version."),
+        click.option("--executor", metavar="NAME", help="local."),
+        click.option(
+            "--output",
+            type=click.Choice(["stream", "group", "quiet"]),
+            help="What is shown of what steps print (default stream).",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of text."),
+        click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json."),
+        click.option("-v", "--verbose", is_flag=True, help="Say why each step runs."),
+        click.option("-q", "--quiet", is_flag=True, help="Failures and the last line only."),
+        click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks."),
+    ]
+    options += [
+        click.option(*words, name, is_flag=is_flag, hidden=True) for name, (words, is_flag) in LATER_OPTIONS.items()
+    ]
+    options += [click.option(word, is_flag=True, hidden=True) for word in MOOT_OPTIONS]
+    result: Callable[..., Any] = steered
+    for option in reversed(options):
+        result = option(result)
+    return result
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("source", required=False)
+@click.option("--plan", "plan_file", metavar="FILE", help="The same as SOURCE.")
+@click.option(
+    "--resume",
+    "resume",
+    is_flag=False,
+    flag_value=NEWEST,
+    metavar="[RUN]",
+    help="Carry on RUN, or the newest run that is not complete.",
+)
+@click.option("--resume-last", is_flag=True, help="Carry on the newest run that is not complete.")
+@click.option("--dry-run", is_flag=True, help="Say what would run; run and write nothing.")
+@_steering
+def run(
+    source: str | None, plan_file: str | None, resume: str | None, resume_last: bool, dry_run: bool, **given: Any
+) -> int:
+    """Run the steps of SOURCE: a directory, a YAML or JSON file, or one script with cells.
+
+    Without SOURCE: workflow.yaml, else steps/.
+    """
+    import os
+
+    if resume and source is None and not resume.startswith("workflow_") and os.path.exists(resume):
+        # `--resume SOURCE`: the value of --resume may be left out.
+        source, resume = resume, NEWEST
+    if resume_last and resume is None:
+        resume = NEWEST
+    options = _options(given, source=source if source is not None else plan_file, resume=resume)
+    return _plan(options, given) if dry_run else _run(options, given)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--mission", metavar="RUN", help="The same as RUN.")
+@click.option("--checkpoint", metavar="RUN@N", hidden=True)
+@click.option("--dry-run", is_flag=True, help="Say what would run; run and write nothing.")
+@_steering
+def resume(run_id: str | None, mission: str | None, checkpoint: str | None, dry_run: bool, **given: Any) -> int:
+    """Carry on the newest run that is not complete, or RUN, bypassing what is marked complete."""
+    options = _options(
+        {**given, "force": False}, source=None, resume=run_id or mission or checkpoint or NEWEST
+    )._replace(must_resume=True)
+    return _plan(options, given) if dry_run else _run(options, given)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("source", required=False)
+@click.option(
+    "--resume",
+    "resume",
+    is_flag=False,
+    flag_value=NEWEST,
+    metavar="[RUN]",
+    help="Plan for RUN, or the newest run that is not complete.",
+)
+@click.option("--resume-last", is_flag=True, help="Plan for the newest run that is not complete.")
+@click.option("--exit-code", "with_exit_code", is_flag=True, help="Exit with 10 when there is work to do.")
+@_steering
+def plan(source: str | None, resume: str | None, resume_last: bool, with_exit_code: bool, **given: Any) -> int:
+    """Say what would run, be bypassed, be skipped, and why. Writes nothing."""
+    options = _options(given, source=source, resume=NEWEST if resume_last and resume is None else resume)
+    return _plan(options, given, with_exit_code=with_exit_code)
+
+
+def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -> Options:
+    params = {}
+    for text in given["params"]:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--param {one_line(text)}: wants NAME=VALUE", help="for example: --param REGION=eu")
+        params[name] = value
+    return Options(
+        source=source,
+        resume=resume,
+        from_step=given["from_step"],
+        until=given["until"],
+        only=given["only"],
+        retry_failed=given["retry_failed"],
+        skip_failed=given["skip_failed"],
+        revalidate=given["revalidate"],
+        force=given["force"],
+        is_auto=given["is_auto"],
+        end_running=given["end_running"],
+        params=params,
+        extra_environment=_read_env_files(given["env_files"]),
+        checkpoint_dir=given["checkpoint_dir"],
+        command=shlex.join(["workflow", *sys.argv[1:]]),
+    )
+
+
+def _read_env_files(paths: tuple[str, ...]) -> dict[str, str]:
+    from workflow.checkpoint import values
+
+    merged: dict[str, str] = {}
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                lines = [
+                    line for line in file.read().split(b"\n") if line.strip() and not line.lstrip().startswith(b"#")
+                ]
+            merged.update(values.decode(b"\n".join(lines)))
+        except OSError as error:
+            raise UsageError(f"--env-file {one_line(path)}: {error.strerror}") from error
+        except values.ValuesError as error:
+            raise UsageError(f"--env-file {one_line(path)}: {error}", help="one KEY=value a line") from error
+    return merged
+
+
+def _run(options: Options, given: dict[str, Any]) -> int:
+    from workflow.reporting.observers import make_observer
+    from workflow.reporting.terminal import style
+
+    observer = make_observer(
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+        style=style(isatty=sys.stdout.isatty(), environ=environment()),
+        json=given["as_json"] or given["as_format"] == "json",
+        output=given["output"],
+        quiet=given["quiet"],
+        verbose=given["verbose"],
+    )
+    try:
+        return run_session(options, [observer])
+    finally:
+        observer.close()
+
+
+def _plan(options: Options, given: dict[str, Any], *, with_exit_code: bool = False) -> int:
+    from workflow.inspection import plan_of
+
+    document = plan_of(options)
+    if given["as_json"] or given["as_format"] == "json":
+        from workflow.cli.printing import print_json
+
+        print_json(document)
+    else:
+        from workflow.cli.printing import print_text, style_of_stdout
+        from workflow.reporting.plan_view import plan_text
+
+        print_text(plan_text(document, style_of_stdout().colour))
+    return EXIT_WORK_TO_DO if with_exit_code and document["will_run"] else EXIT_OK

@@ -1,0 +1,141 @@
+"""What the schema says of a mapping, turned into problems with a place and a way out."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from workflow.definition.nodes import Node, found, plain
+from workflow.definition.schemas import schema
+from workflow.definition.vocabulary import unavailable
+from workflow.errors import Problem, listed, nearest, one_line
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+_AS_WRITTEN = frozenset({"env", "params"})
+
+
+def checked_step(node: Node, problems: list[Problem]) -> dict[str, Any]:
+    """Return the options of one step that are right, as JSON values; a problem for each of the others."""
+    return _checked(node, _validator("step"), problems)
+
+
+def checked_top(node: Node, problems: list[Problem]) -> dict[str, Any]:
+    """Return the top-level words that are right, without `steps`; a problem for each of the others."""
+    return _checked(node, _validator("workflow"), problems)
+
+
+@cache
+def _validator(section: str) -> Validator:
+    from jsonschema import Draft202012Validator
+
+    whole = schema("workflow")
+    if section == "step":
+        return Draft202012Validator(whole["$defs"]["step"])
+    # The steps are checked one by one with the schema of a step, whose errors say more than those of a choice.
+    words = {word: rule for word, rule in whole["properties"].items() if word != "steps"}
+    return Draft202012Validator({**whole, "properties": {**words, "steps": {}}, "required": []})
+
+
+def _checked(node: Node, validator: Validator, problems: list[Problem]) -> dict[str, Any]:
+    value = plain(node, _AS_WRITTEN)
+    wrong: set[str] = set()
+    told: set[tuple[str | int, ...]] = set()
+    for error in validator.iter_errors(value):
+        path = tuple(error.absolute_path)
+        if error.validator == "additionalProperties":
+            for word in _value_at(value, path):
+                if word not in _rule(error)["properties"]:
+                    problems.append(_unknown(node.at(path).key(word), word, error))
+                    wrong.add(str(path[0]) if path else word)
+            continue
+        if "propertyNames" in error.relative_schema_path:
+            continue  # `options` says what is wrong with a name
+        wrong.update(str(part) for part in path[:1])
+        if path not in told:
+            told.add(path)
+            problems.append(_problem(node, path, error))
+    if not isinstance(value, dict):
+        return {}
+    return {word: part for word, part in value.items() if word not in wrong and word != "steps"}
+
+
+def _rule(error: ValidationError) -> dict[str, Any]:
+    """Return the part of the schema that was not met; in ours it is always an object."""
+    return error.schema if isinstance(error.schema, dict) else {}
+
+
+def _value_at(value: Any, path: tuple[str | int, ...]) -> Any:
+    """Return what `path` leads to."""
+    for part in path:
+        value = value[part]
+    return value
+
+
+def _problem(node: Node, path: tuple[str | int, ...], error: ValidationError) -> Problem:
+    word = next((part for part in reversed(path) if isinstance(part, str)), "")
+    if error.validator == "not":
+        section = _section(path)
+        parent = node.at(path[:-1])
+        message, advice = unavailable(word, section)
+        return parent.key(word).problem(message, advice)
+    rule = _rule(error)
+    wants = rule.get("x-wants", "something else")
+    if error.validator == "pattern" and word == "outputs" and error.instance:
+        return node.at(path).problem(
+            "patterns (`*`, `?`, `[`) are not available in `outputs` yet",
+            "name each file, or the directory they are in",
+        )
+    advice = ""
+    if error.validator == "enum" and isinstance(error.instance, str):
+        near = nearest(error.instance, rule["enum"])
+        advice = f"did you mean `{near}`?" if near else ""
+    elif error.validator == "type" and rule.get("type") == "string" and isinstance(error.instance, int | float | bool):
+        advice = "put it in quotes if it is meant as text"
+    elif error.validator == "type" and rule.get("type") == "boolean" and str(error.instance).lower() in _SPOKEN:
+        advice = f"write {_SPOKEN[str(error.instance).lower()]}"
+    subject = f"an entry of `{one_line(word)}`" if path and isinstance(path[-1], int) else f"`{one_line(word)}`"
+    return node.at(path).problem(f"{subject if word else 'this'} wants {wants}, not {found(error.instance)}", advice)
+
+
+_SPOKEN = {
+    **dict.fromkeys(("yes", "on", "y", "1"), "true"),
+    **dict.fromkeys(("no", "off", "n", "0"), "false"),
+}
+
+
+def _section(path: tuple[str | int, ...]) -> str:
+    if len(path) > 1 and path[0] in ("checkpoints", "limits"):
+        return str(path[0])
+    from workflow.definition.vocabulary import LATER
+
+    return "workflow" if path[-1] in LATER["workflow"] else "step"
+
+
+def _unknown(place: Node, word: str, error: ValidationError) -> Problem:
+    """Return the problem of a word that does not exist here: with the nearest one, or the place where it does exist."""
+    rule = _rule(error)
+    section = rule.get("x-section", "step")
+    known = sorted(rule["properties"])
+    elsewhere = _elsewhere(word, section)
+    near = nearest(word, known)
+    if elsewhere:
+        advice = elsewhere
+    elif near:
+        advice = f"did you mean `{near}`?"
+    else:
+        usable = [name for name, inner in rule["properties"].items() if "not" not in inner]
+        advice = f"known here: {listed(usable, 20)}"
+    where = {"workflow": "at the top", "step": "for a step"}.get(section, f"in `{section}`")
+    return place.problem(f"`{one_line(word[:80])}` is no option {where}", advice)
+
+
+def _elsewhere(word: str, section: str) -> str:
+    whole = schema("workflow")
+    if section == "workflow" and word in whole["$defs"]["step"]["properties"]:
+        return f"`{word}` is an option of a step: put it there"
+    if section == "step" and word in whole["properties"]:
+        return f"`{word}` belongs to the workflow: put it at the top of workflow.yaml"
+    return ""

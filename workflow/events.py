@@ -1,0 +1,104 @@
+"""What can happen in a run, and who may hear of it.
+
+Commit, then tell: an observer hears that a step is done only after its marker is durable.
+Observers are called one after another from the thread of the engine; what one raises is
+reported once and never harms the run.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from workflow.model import Attempt, Decision, Failure, Reason, RunStatus, Status, Step, Workflow
+
+
+class RunStarted(NamedTuple):
+    """A runner holds the lock of the run. `epoch` is 1 for a new run, 2 for its first resume, and so on.
+
+    `bypassed` counts the steps that are complete already; `expected_s` maps step numbers to the
+    duration history lets us expect. `to_run` counts the steps this invocation will run.
+    """
+
+    run_id: str
+    run_dir: str
+    workflow: Workflow
+    epoch: int
+    decisions: dict[int, Decision]
+    to_run: int
+    bypassed: int
+    expected_s: dict[int, float]
+
+
+class Notice(NamedTuple):
+    """Something people should know that is no failure (a warning, an adoption, a repair)."""
+
+    message: str
+    help: str = ""
+
+
+class StepStarted(NamedTuple):
+    step: Step
+    attempt: int
+    log_path: str
+    started_at: float
+    reason: Reason
+    log_offset_bytes: int = 0
+
+
+class StepProgress(NamedTuple):
+    """A step said `step_progress DONE TOTAL`."""
+
+    step: Step
+    done: int
+    total: int
+
+
+class StepFinished(NamedTuple):
+    """A step reached a terminal status; when that is SUCCEEDED its marker is durable.
+
+    `tail` holds the last lines of the log (at most ten, without newlines) when the step failed.
+    """
+
+    step: Step
+    status: Status
+    attempt: Attempt | None
+    duration_s: float
+    log_path: str
+    failure: Failure | None = None
+    tail: tuple[str, ...] = ()
+    partial_outputs: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    adopted: bool = False
+
+
+class Interrupted(NamedTuple):
+    """A signal came; `stage` is 1 for the first Ctrl-C, 2 (TERM) and 3 (KILL) for the next."""
+
+    signal: int
+    stage: int
+
+
+class Tick(NamedTuple):
+    """Time passed while steps run; for live displays and followers of output. Never more than 20 a second."""
+
+    now_at: float
+
+
+class RunFinished(NamedTuple):
+    """The last event. `exit_code` is what the command line will exit with."""
+
+    run_id: str
+    status: RunStatus
+    exit_code: int
+    duration_s: float
+    counts: dict[Status, int]
+    resume_command: str
+
+
+Event = RunStarted | Notice | StepStarted | StepProgress | StepFinished | Interrupted | Tick | RunFinished
+
+
+class Observer(Protocol):
+    """Told of every event, in order. Must not block for long: the engine waits for it."""
+
+    def on_event(self, event: Event) -> None: ...

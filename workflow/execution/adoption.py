@@ -1,0 +1,227 @@
+"""What became of steps whose runner died: they may have ended, or may still run.
+
+A step goes on without its runner and leaves an exit record. The resume waits for it and takes its
+outcome over, instead of repeating hours of work.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from workflow.checkpoint import locks, records, store
+from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.layout import RunLayout
+from workflow.checkpoint.records import ExitRecord, RunningNote, StepRecord
+from workflow.errors import duration_text
+from workflow.execution import outcome, processes
+from workflow.execution.committer import with_digests
+from workflow.execution.ladder import TERM_GRACE_S
+from workflow.model import Attempt, Reason, Status, Step, Workflow
+from workflow.planning.fingerprint import fingerprint, manifest
+
+LOOK_S = 0.05
+SAY_AGAIN_S = 60.0
+
+
+class Orphan(NamedTuple):
+    """An attempt that was in hand when its runner died. `exit_code` None: it left no exit record."""
+
+    worker: int
+    note: RunningNote
+    exit_code: int | None
+
+
+def adopt(
+    layout: RunLayout,
+    disk: Disk,
+    workflow: Workflow,
+    *,
+    say: Callable[[str, str], None],
+    is_to_end: bool,
+) -> list[StepRecord]:
+    """Wait for steps that still run and commit what became of those the dead runner had in hand.
+
+    `workflow` is the definition they were started from. With `is_to_end` what still runs is ended
+    instead. Returns the outcomes taken over. Only under the lock of the run. Raises NotRecordedError.
+    """
+    holder = locks.read_holder(layout)
+    if holder is None or holder.boot_id != locks.boot_id():
+        # The machine was started anew since: an exit record may have outlived the outputs it vouches for.
+        return []
+    steps = {step.number: step for step in workflow.steps}
+    done = store.read_markers(layout).whole
+    adopted = []
+    for orphan in find_orphans(layout):
+        step = steps.get(orphan.note.step)
+        if step is None or orphan.note.step in done:
+            continue
+        exit_code = orphan.exit_code
+        timed_out = False
+        if exit_code is None:
+            exit_code, timed_out = _wait(layout, step, orphan, say=say, is_to_end=is_to_end)
+        if exit_code is None:
+            continue  # it died with its runner: it runs again
+        adopted.append(
+            _commit(
+                layout,
+                disk,
+                workflow,
+                step,
+                orphan=orphan,
+                exit_code=exit_code,
+                timed_out=timed_out,
+                ended=is_to_end and orphan.exit_code is None,
+            )
+        )
+    return adopted
+
+
+def find_orphans(layout: RunLayout) -> list[Orphan]:
+    """Return the attempts that workers had in hand, with the exit code where it is recorded."""
+    orphans = []
+    for worker in _workers(layout):
+        notes = records.decode_running(_content(layout.worker_running(worker)))
+        if not notes:
+            continue
+        exits = records.decode_exits(_content(layout.exits(worker)))
+        orphans += [Orphan(worker, note, _exit_code(exits, note)) for note in notes]
+    return orphans
+
+
+def is_alive(layout: RunLayout, orphan: Orphan) -> bool:
+    """Return whether the step itself still runs, not only something that an earlier step left behind."""
+    fd = locks.lock_worker(layout, orphan.worker, 0o644)
+    if fd is not None:
+        os.close(fd)
+        return False
+    if not os.path.isdir("/proc/self"):
+        return True
+    return bool(processes.find_step_processes(layout.run_id, f"{orphan.note.step:02d}", worker=None))
+
+
+def _wait(
+    layout: RunLayout, step: Step, orphan: Orphan, *, say: Callable[[str, str], None], is_to_end: bool
+) -> tuple[int | None, bool]:
+    said_at = 0.0
+    timed_out = False
+    ending_since: float | None = time.monotonic() if is_to_end else None
+    sent: set[int] = set()
+    while True:
+        exit_code = _exit_code(records.decode_exits(_content(layout.exits(orphan.worker))), orphan.note)
+        if exit_code is not None:
+            return exit_code, timed_out
+        if not is_alive(layout, orphan):
+            # It may have ended between the two looks.
+            return _exit_code(records.decode_exits(_content(layout.exits(orphan.worker))), orphan.note), timed_out
+        if (
+            ending_since is None
+            and step.timeout_s is not None
+            and time.time() > orphan.note.started_at + step.timeout_s
+        ):
+            timed_out, ending_since = True, time.monotonic()
+        if ending_since is not None:
+            number = signal.SIGTERM if time.monotonic() - ending_since < TERM_GRACE_S else signal.SIGKILL
+            if number not in sent:
+                sent.add(number)
+                say(f"ending step {step.title}, which still ran without its runner", "")
+                for pid in processes.find_step_processes(layout.run_id, step.label, worker=None):
+                    processes.signal_one(pid, number)
+        elif time.monotonic() - said_at > SAY_AGAIN_S:
+            said_at = time.monotonic()
+            since = duration_text(max(0.0, time.time() - orphan.note.started_at))
+            say(
+                f"step {step.title} still runs, started {since} ago by a runner that died; waiting for its outcome",
+                "to end it instead: Ctrl-C, then workflow resume --end-running",
+            )
+        time.sleep(LOOK_S)
+
+
+def _commit(
+    layout: RunLayout,
+    disk: Disk,
+    workflow: Workflow,
+    step: Step,
+    *,
+    orphan: Orphan,
+    exit_code: int,
+    timed_out: bool,
+    ended: bool,
+) -> StepRecord:
+    states = store.States(layout)
+    try:
+        past = records.attempts_in(states.document(step.number))
+    except ValueError:
+        past = ()
+    finally:
+        states.close()
+    ended_at = max(orphan.note.started_at, _changed_at(layout.exits(orphan.worker), orphan.note.started_at))
+    attempt = Attempt(
+        orphan.note.attempt,
+        orphan.note.epoch,
+        orphan.note.started_at,
+        ended_at,
+        exit_code,
+        timed_out=timed_out,
+        adopted=True,
+    )
+    judged = outcome.judge(layout, workflow.project, step, exit_code, timed_out=timed_out, interrupted=ended)
+    content = manifest(step)
+    record = StepRecord(
+        step,
+        Status.SUCCEEDED if judged.failure is None else Status.CANCELLED if ended else Status.FAILED,
+        (*(it for it in past if it.number < attempt.number), attempt),
+        Reason("never-run", "its runner died; the outcome was taken over"),
+        fingerprint(content),
+        content,
+        judged.outputs,
+        judged.env,
+        judged.files,
+        failure=judged.failure,
+        tail=outcome.log_tail(layout.log(step.number)) if judged.failure else (),
+        warnings=judged.warnings,
+        errors=judged.errors,
+        worker=orphan.worker,
+    )
+    record = with_digests(record)
+    if judged.failure is None:
+        store.commit_done(disk, layout, record, run_id=layout.run_id, epoch=orphan.note.epoch)
+    else:
+        store.commit_not_done(disk, layout, record)
+    return record
+
+
+def _exit_code(exits: list[ExitRecord], note: RunningNote) -> int | None:
+    for record in reversed(exits):
+        if (record.step, record.epoch, record.attempt) == (note.step, note.epoch, note.attempt):
+            return record.exit_code
+    return None
+
+
+def _workers(layout: RunLayout) -> Iterator[int]:
+    try:
+        names = sorted(os.listdir(layout.state_dir))
+    except OSError:
+        return
+    for name in names:
+        number = name.removeprefix("worker_").removesuffix(".running")
+        if name == f"worker_{number}.running" and number.isdigit():
+            yield int(number)
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _changed_at(path: str, otherwise: float) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return otherwise

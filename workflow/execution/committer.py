@@ -1,0 +1,110 @@
+"""Commits beside the loop: one thread that makes finished steps durable while the next one runs.
+
+The engine starts a step while the commit of the one before is on its way, and tells nobody that
+the one before is done until the thread says that its marker is durable.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from workflow.checkpoint import store
+from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.layout import RunLayout
+from workflow.checkpoint.records import StepRecord
+from workflow.errors import NotRecordedError
+
+
+class Committed(NamedTuple):
+    """The outcome of a step is recorded; for a completed step its marker is durable."""
+
+    record: StepRecord
+
+
+class CommitFailed(NamedTuple):
+    """The outcome could not be recorded; there is no marker."""
+
+    record: StepRecord
+    error: NotRecordedError
+
+
+class Committer:
+    """Takes records, answers on the inbox in the same order."""
+
+    def __init__(
+        self, disk: Disk, layout: RunLayout, epoch: int, durability: str, put: Callable[[object], None]
+    ) -> None:
+        self._disk = disk
+        self._layout = layout
+        self._epoch = epoch
+        self._durability = durability
+        self._put = put
+        self._jobs: SimpleQueue[StepRecord | None] = SimpleQueue()
+        self._unsettled_error: NotRecordedError | None = None
+        self._thread = threading.Thread(target=self._work, name="workflow-committer", daemon=True)
+        self._thread.start()
+
+    def submit(self, record: StepRecord) -> None:
+        """Record an outcome. With durability `process` it is answered before this returns, and settled behind."""
+        if self._durability == "full" or record.failure is not None:
+            self._jobs.put(record)
+            return
+        self._answer(record)
+        self._jobs.put(record)
+
+    def close(self) -> None:
+        """Wait until everything submitted is durable. Raises NotRecordedError when that failed behind our back."""
+        self._jobs.put(None)
+        self._thread.join()
+        if self._unsettled_error is not None:
+            raise self._unsettled_error
+
+    def _answer(self, record: StepRecord) -> None:
+        try:
+            record = with_digests(record)
+            if record.failure is None:
+                store.commit_done(
+                    self._disk,
+                    self._layout,
+                    record,
+                    run_id=self._layout.run_id,
+                    epoch=self._epoch,
+                    durability=self._durability,
+                )
+            else:
+                store.commit_not_done(self._disk, self._layout, record)
+            self._disk.remove_empty_directory(self._layout.own_dir(record.step.number))
+        except NotRecordedError as error:
+            self._put(CommitFailed(record, error))
+        else:
+            self._put(Committed(record))
+
+    def _work(self) -> None:
+        while (record := self._jobs.get()) is not None:
+            if self._durability == "full" or record.failure is not None:
+                self._answer(record)
+                continue
+            try:
+                store.settle(self._disk, self._layout, record)
+            except NotRecordedError as error:
+                self._unsettled_error = error
+
+
+def with_digests(record: StepRecord) -> StepRecord:
+    """Return the record with the digests of the declared outputs that are there (directories have none)."""
+    if not record.files:
+        return record
+    from blake3 import blake3
+
+    digests = {}
+    for path in record.files:
+        if os.path.isfile(path):
+            try:
+                digests[path] = f"blake3:{blake3().update_mmap(path).hexdigest()}"
+            except (OSError, ValueError):  # it vanished or cannot be read: the marker then vouches for nothing about it
+                continue
+    return record._replace(output_digests=digests)

@@ -1,0 +1,116 @@
+"""The one event queue of a run, and the one place where the engine waits.
+
+Threads and signal handlers put things here; descriptors (the answers of workers) are read here.
+Instead of a queue fed by a reader thread per worker, the waiting thread polls the descriptors
+itself: that saves two thread switches a step and leaves a single owner of time.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+# Waking later than asked by more than this means that we were stopped (SIGSTOP, a frozen
+# container), not merely late.
+PAUSE_NOTICED_S = 1.0
+
+
+class SignalCame(NamedTuple):
+    """INT, TERM or HUP was sent to the runner."""
+
+    number: int
+
+
+class Inbox:
+    """Events in the order they came. One thread waits; any thread may put."""
+
+    def __init__(self) -> None:
+        self._events: deque[Any] = deque()
+        self._poll = select.poll()
+        self._sources: dict[int, Callable[[], list[Any]]] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._poll.register(self._wake_read, select.POLLIN)
+        self._paused_s = 0.0
+        self._handlers: dict[int, Any] = {}
+        self._old_wakeup = -1
+
+    def put(self, event: object) -> None:
+        """Add an event and wake who waits."""
+        self._events.append(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:  # the pipe is full: it will wake anyway
+            return
+
+    def watch(self, fd: int, read: Callable[[], list[Any]]) -> None:
+        """Call `read` for events whenever `fd` has something, or has ended."""
+        self._sources[fd] = read
+        self._poll.register(fd, select.POLLIN)
+
+    def unwatch(self, fd: int) -> None:
+        if self._sources.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def now(self) -> float:
+        """Return monotonic seconds in which the time we were stopped does not count."""
+        return time.monotonic() - self._paused_s
+
+    def next(self, wait_s: float) -> Any | None:
+        """Return the next event, or None when `wait_s` passed without one."""
+        events = self._events
+        if events:
+            return events.popleft()
+        started = time.monotonic()
+        ready = self._poll.poll(max(0.0, wait_s) * 1000)
+        late_s = time.monotonic() - started - max(0.0, wait_s)
+        if late_s > PAUSE_NOTICED_S:
+            self._paused_s += late_s
+        for fd, _ in ready:
+            if fd == self._wake_read:
+                try:
+                    os.read(fd, 4096)
+                except BlockingIOError:
+                    continue
+            else:
+                source = self._sources.get(fd)
+                if source is not None:
+                    events.extend(source())
+        return events.popleft() if events else None
+
+    def catch_signals(self) -> None:
+        """Turn INT, TERM and HUP into events. Does nothing outside the main thread of the interpreter.
+
+        A signal that was ignored when we were started (nohup, a background job) stays ignored.
+        """
+        import threading
+
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._old_wakeup = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue
+            self._handlers[number] = signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        self._events.append(SignalCame(number))
+
+    def close(self) -> None:
+        """Give the signals back and close the descriptors."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self._handlers:
+            signal.set_wakeup_fd(self._old_wakeup)
+        self._handlers.clear()
+        os.close(self._wake_read)
+        os.close(self._wake_write)

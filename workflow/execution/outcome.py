@@ -1,0 +1,143 @@
+"""What an ended attempt amounts to: exit code, declared outputs and published values, judged in one place.
+
+The engine uses it for steps it saw end, adoption for those whose runner died.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import NamedTuple
+
+from workflow.checkpoint import values
+from workflow.checkpoint.layout import RunLayout
+from workflow.errors import duration_text, listed, one_line
+from workflow.model import Failure, Step
+
+TAIL_LINES = 10
+TAIL_BYTES = 16 * 1024
+
+
+class Outcome(NamedTuple):
+    """`failure` None means that the step did what it promised.
+
+    `files` are the declared outputs that are there, as paths that open from anywhere;
+    after a failure they are partial.
+    """
+
+    failure: Failure | None
+    outputs: dict[str, str]
+    env: dict[str, str]
+    files: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+NOTHING: dict[str, str] = {}
+
+
+def judge(
+    layout: RunLayout,
+    project: str,
+    step: Step,
+    exit_code: int | None,
+    *,
+    timed_out: bool = False,
+    interrupted: bool = False,
+) -> Outcome:
+    """Return what an attempt that ended with `exit_code` amounts to (None: nobody knows how it ended)."""
+    failure = _failure(step, exit_code, timed_out, interrupted)
+    outputs = env = NOTHING
+    try:
+        outputs, env = _published(layout.output(step.number)), _published(layout.env(step.number))
+    except values.ValuesError as error:
+        failure = failure or Failure("output_malformed", f"exit code 0, but what it published cannot be read: {error}")
+    warnings, errors = _reported(layout.events(step.number))
+    if not step.outputs:
+        return Outcome(failure, outputs, env, (), warnings, errors)
+    paths = [output_path(project, step, name) for name in step.outputs]
+    there = tuple(path for path in paths if os.path.lexists(path))
+    if failure is None and len(there) < len(paths):
+        missing = [one_line(name) for name, path in zip(step.outputs, paths, strict=True) if path not in there]
+        failure = Failure("output_missing", f"exit code 0, but it did not make {listed(missing)}")
+    return Outcome(failure, outputs, env, there, warnings, errors)
+
+
+def output_path(project: str, step: Step, name: str) -> str:
+    """Return where a declared output lies; relative ones start from the step's working directory."""
+    return os.path.normpath(os.path.join(project, step.working_directory, name))
+
+
+def _failure(step: Step, exit_code: int | None, timed_out: bool, interrupted: bool) -> Failure | None:
+    if timed_out:
+        limit = f"{duration_text(step.timeout_s)}" if step.timeout_s else "the run's limit"
+        return Failure("timeout", f"ran out of time (limit {limit})")
+    if interrupted:
+        return Failure("interrupted", "was interrupted")
+    if exit_code is None:
+        return Failure("worker_lost", "its shell was killed together with the worker that ran it")
+    if exit_code == 0:
+        return None
+    if 128 < exit_code < 193:
+        try:
+            name = signal.Signals(exit_code - 128).name
+        except ValueError:
+            name = f"signal {exit_code - 128}"
+        return Failure("signal", f"killed by {name} (exit code {exit_code})")
+    if exit_code == 127:
+        return Failure("exit", "exit code 127: a command was not found")
+    if exit_code == 126:
+        return Failure("exit", "exit code 126: a command could not be executed")
+    return Failure("exit", f"exit code {exit_code}")
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        return file.read(64 * 1024 * 1024)
+
+
+def _published(path: str) -> dict[str, str]:
+    data = _read(path)
+    return values.decode(data) if data else NOTHING
+
+
+def _reported(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    data = _read(path)
+    if not data:
+        return (), ()
+    lines = data.decode("utf-8", "replace").split("\n")
+    return (
+        tuple(line[8:] for line in lines if line.startswith("warning ")),
+        tuple(line[6:] for line in lines if line.startswith("error ")),
+    )
+
+
+def last_progress(layout: RunLayout, number: int) -> tuple[int, int] | None:
+    """Return what the step last said with step_progress, None when it said nothing."""
+    data = _read(layout.events(number))
+    if not data:
+        return None
+    for line in reversed(data.decode("utf-8", "replace").split("\n")):
+        words = line.split()
+        if len(words) == 3 and words[0] == "progress" and words[1].isdigit() and words[2].isdigit():
+            return int(words[1]), int(words[2])
+    return None
+
+
+def log_tail(path: str, from_bytes: int = 0) -> tuple[str, ...]:
+    """Return the last ten lines of a log (from an offset on), bytes that are no UTF-8 replaced."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(from_bytes, size - TAIL_BYTES))
+            data = file.read(TAIL_BYTES)
+    except OSError:
+        return ()
+    lines = data.decode("utf-8", "replace").split("\n")
+    if lines and not lines[-1]:
+        lines.pop()
+    return tuple(line.rstrip("\r") for line in lines[-TAIL_LINES:])

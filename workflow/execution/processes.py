@@ -1,0 +1,130 @@
+"""Groups, signals, and descendants that tried to escape.
+
+A step is ended by signalling the process group of its worker. What left the group (setsid, a
+double fork) is found through /proc by its session, its ancestry and the WORKFLOW_RUN_ID and
+WORKFLOW_STEP in its environment. Where there is no /proc, the group is all we reach.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+# How often to look again: every sweep kills what it sees, and a fork loop needs a few.
+SWEEPS = 40
+SWEEP_PAUSE_S = 0.02
+
+
+def signal_group(pgid: int, number: int) -> bool:
+    """Send a signal to a process group; return False when it is gone."""
+    try:
+        os.killpg(pgid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def signal_one(pid: int, number: int) -> bool:
+    """Send a signal to one process; return False when it is gone or not ours."""
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def become_subreaper() -> None:
+    """Make orphans of our steps ours (Linux, prctl(2) PR_SET_CHILD_SUBREAPER), so that their ancestry stays known."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
+    except (OSError, AttributeError, ImportError):  # not Linux: the other two marks must do
+        return
+
+
+def reap_strangers(known: set[int]) -> None:
+    """Collect ended children that are not in `known`: as subreaper, and as PID 1 of a container, they are ours."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None or ended.si_pid in known:
+            return
+        try:
+            os.waitpid(ended.si_pid, os.WNOHANG)
+        except ChildProcessError:
+            return
+
+
+def end_step_processes(run_id: str, label: str, *, worker: int | None, spare: set[int]) -> int:
+    """Kill whatever is left of a step, until nothing is; return how many processes were ended.
+
+    `worker` is the pid of its worker (session and ancestry count), None when that is gone or when
+    only processes that carry the step's own mark are meant. `spare` is never touched.
+    """
+    ended: set[int] = set()
+    for _ in range(SWEEPS):
+        found = find_step_processes(run_id, label, worker=worker) - spare
+        if not found:
+            break
+        for pid in found:
+            signal_one(pid, signal.SIGKILL)
+        ended |= found
+        time.sleep(SWEEP_PAUSE_S)  # the kernel needs a moment to take them down before the next look
+        reap_strangers(spare)
+    return len(ended)
+
+
+def find_step_processes(run_id: str, label: str, *, worker: int | None) -> set[int]:
+    """Return the pids of living processes that belong to a step; empty where there is no /proc."""
+    marks = (f"WORKFLOW_RUN_ID={run_id}".encode(), f"WORKFLOW_STEP={label}".encode())
+    parents: dict[int, int] = {}
+    found: set[int] = set()
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return found
+    own = os.getpid()
+    for name in names:
+        if not name.isdigit() or int(name) == own:
+            continue
+        pid = int(name)
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                words = file.read().rpartition(b")")[2].split()
+            if words[0] == b"Z":
+                continue
+            parents[pid] = int(words[1])
+            if worker is not None and int(words[3]) == worker:
+                found.add(pid)
+                continue
+            with open(f"/proc/{name}/environ", "rb") as file:
+                environment = file.read().split(b"\0")
+        except (OSError, IndexError, ValueError):
+            continue
+        if marks[0] in environment and marks[1] in environment:
+            found.add(pid)
+    if worker is not None:
+        found |= _descendants(worker, parents)
+        found.discard(worker)
+    found |= _descendants_of_all(found, parents)
+    return found
+
+
+def _descendants(root: int, parents: dict[int, int]) -> set[int]:
+    return _descendants_of_all({root}, parents)
+
+
+def _descendants_of_all(roots: set[int], parents: dict[int, int]) -> set[int]:
+    below: set[int] = set()
+    grown = True
+    while grown:
+        grown = False
+        for pid, parent in parents.items():
+            if pid not in below and (parent in roots or parent in below):
+                below.add(pid)
+                grown = True
+    return below

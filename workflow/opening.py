@@ -1,0 +1,213 @@
+"""From options to a definition and the run it is held against: nothing is written here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from workflow.checkpoint import locks, records, store
+from workflow.checkpoint.layout import CheckpointRoot, RunLayout
+from workflow.definition import graph, loader
+from workflow.errors import CheckpointError, UsageError, listed, nearest, one_line
+from workflow.events import Notice
+from workflow.model import Workflow
+from workflow.planning.decision import Request
+
+NEWEST = ""
+
+
+class Options(NamedTuple):
+    """What was asked for. `resume` None: a new run; NEWEST: the newest resumable one; else a run id.
+
+    Steps are named by number or name, as people typed them. `must_resume`: nothing to resume is
+    an error instead of a new run.
+    """
+
+    source: str | None = None
+    resume: str | None = None
+    must_resume: bool = False
+    from_step: str | None = None
+    until: str | None = None
+    only: tuple[str, ...] = ()
+    retry_failed: bool = False
+    skip_failed: bool = False
+    revalidate: bool = False
+    force: bool = False
+    is_auto: bool = False
+    end_running: bool = False
+    params: Mapping[str, str] = {}
+    extra_environment: Mapping[str, str] = {}
+    checkpoint_dir: str | None = None
+    command: str = "workflow run"
+
+
+class Opened(NamedTuple):
+    """A definition and the run it will be held against.
+
+    `layout` None means a new run; `stored` is then None too, else what its workflow.json says.
+    """
+
+    root: CheckpointRoot
+    layout: RunLayout | None
+    workflow: Workflow
+    order: list[int]
+    request: Request
+    stored: records.Document | None
+    notices: list[Notice]
+
+
+def checkpoint_root(
+    project: str, chosen: str | None, environ: Mapping[str, str], definition: Workflow | None = None
+) -> CheckpointRoot:
+    """Return the checkpoint directory: flag, else environment, else definition, else `.checkpoints`."""
+    directory = chosen or environ.get("WORKFLOW_CHECKPOINT_DIR") or environ.get("CHECKPOINT_DIR")
+    if not directory:
+        directory = definition.checkpoints.directory if definition is not None else ".checkpoints"
+    return CheckpointRoot(os.path.normpath(os.path.join(project, directory)))
+
+
+def open_run(options: Options, project: str, environ: Mapping[str, str]) -> Opened:
+    """Choose the run, load its definition, and find the steps that were named.
+
+    Raises DefinitionError, UsageError, CheckpointError, RunBusyError.
+    """
+    root = checkpoint_root(project, options.checkpoint_dir, environ)
+    if options.resume is None or options.force:
+        workflow = loader.load(project, options.source, params=options.params)
+        root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
+        return _opened(options, root, workflow, [])
+    layout, notices = _choose(options, root)
+    if layout is None:
+        workflow = loader.load(project, options.source, params=options.params)
+        root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
+        return _opened(options, root, workflow, notices)
+    stored = store.read_definition(layout)
+    project = _project_of(layout, root, project, stored, notices)
+    source = options.source if options.source is not None else _source_of(stored, project)
+    workflow = loader.load(project, source, params=options.params or stored.get("params") or {})
+    return _opened(options, root, workflow, notices, layout, stored)
+
+
+def _opened(
+    options: Options,
+    root: CheckpointRoot,
+    workflow: Workflow,
+    notices: list[Notice],
+    layout: RunLayout | None = None,
+    stored: records.Document | None = None,
+) -> Opened:
+    request = Request(
+        step_number(workflow, options.from_step) if options.from_step is not None else None,
+        step_number(workflow, options.until) if options.until is not None else None,
+        frozenset(step_number(workflow, name) for name in options.only),
+        options.retry_failed,
+        options.skip_failed,
+        options.revalidate,
+    )
+    order = graph.order(workflow.steps)
+    if (
+        request.from_step is not None
+        and request.until is not None
+        and order.index(request.from_step) > order.index(request.until)
+    ):
+        raise UsageError(
+            f"--from-step {one_line(options.from_step or '')} comes after --until {one_line(options.until or '')}",
+            help="swap them",
+        )
+    return Opened(root, layout, workflow, order, request, stored, notices)
+
+
+def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, list[Notice]]:
+    """Return the run to resume (None: start a new one) and what to tell of the choice."""
+    if options.resume:
+        if "@" in options.resume:
+            raise UsageError(
+                "going back to a snapshot (RUN@N) is not available in this version",
+                help=f"workflow resume {options.resume.partition('@')[0]}",
+            )
+        return store.find_run(root, options.resume), []
+    notices: list[Notice] = []
+    newest: RunLayout | None = None
+    for run_id in reversed(store.run_ids(root)):
+        layout = root.run(run_id)
+        try:
+            store.refuse_unsafe(layout)
+            stored = store.read_definition(layout)
+        except CheckpointError as error:
+            if locks.is_held(layout):
+                return layout, notices
+            notices.append(Notice(f"passed over {run_id}: {error.message}"))
+            continue
+        newest = newest or layout
+        if not is_complete(layout, stored) or locks.is_held(layout):
+            notices.append(Notice(f"resuming {run_id}"))
+            return layout, notices
+    if options.must_resume:
+        if newest is None:
+            raise CheckpointError(
+                f"there is nothing to resume in {one_line(root.path)}", help="start with: workflow run"
+            )
+        return newest, notices
+    notices.append(Notice("there is nothing to resume; starting a new run"))
+    return None, notices
+
+
+def is_complete(layout: RunLayout, stored: records.Document) -> bool:
+    """Return whether every step of the stored definition is marked complete."""
+    numbers = {int(step["number"]) for step in stored.get("definition", {}).get("steps", ())}
+    if not numbers:
+        return False
+    try:
+        names = set(os.listdir(layout.path))
+    except OSError:
+        return False
+    if any(f"step_{number:02d}.complete" not in names for number in numbers):
+        return False
+    return numbers <= store.read_markers(layout).whole.keys()
+
+
+def _project_of(
+    layout: RunLayout, root: CheckpointRoot, project: str, stored: records.Document, notices: list[Notice]
+) -> str:
+    """Return where the steps of a run start from: here, when its checkpoints lie here; else where they did."""
+    recorded = str(stored.get("definition", {}).get("project", project))
+    if not store.project_inside(root, project):
+        if os.path.isdir(recorded):
+            return recorded
+        raise CheckpointError(
+            f"the project of {layout.run_id} is no longer at {one_line(recorded)}",
+            help="cd to where it is now and resume from there",
+        )
+    if os.path.realpath(recorded) != os.path.realpath(project):
+        notices.append(Notice(f"the project was moved from {one_line(recorded)}; carrying on here"))
+    return project
+
+
+def _source_of(stored: records.Document, project: str) -> str | None:
+    definition = stored.get("definition", {})
+    source, recorded = definition.get("source"), definition.get("project")
+    if not isinstance(source, str) or not isinstance(recorded, str):
+        return None
+    inside = os.path.relpath(source, recorded)
+    return source if inside.startswith(os.pardir) else os.path.join(project, inside)
+
+
+def step_number(workflow: Workflow, name: str) -> int:
+    """Return the number of the step that a person named: `5`, `05`, `step_05`, or its name. Raises UsageError."""
+    for step in workflow.steps:
+        if step.name == name:
+            return step.number
+    digits = name.removeprefix("step_")
+    if digits.isdigit():
+        for step in workflow.steps:
+            if step.number == int(digits):
+                return step.number
+    titles = [step.title for step in workflow.steps]
+    like = nearest(name, [step.name for step in workflow.steps])
+    raise UsageError(
+        f"there is no step {one_line(name)}",
+        help=f"did you mean {one_line(like)}?"
+        if like
+        else f"steps there are: {listed(one_line(title) for title in titles)}",
+    )

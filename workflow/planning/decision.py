@@ -1,0 +1,111 @@
+"""What will be done with each step, and why: one pure function.
+
+`plan`, `status` and the engine all call it, so a plan cannot say other than what a run does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from workflow.definition import graph
+from workflow.model import Choice, Decision, Reason, Step
+
+
+class Fact(NamedTuple):
+    """What is recorded of a step.
+
+    `is_done`: its marker is whole and of this run. `damage`: why a marker there is does not count.
+    `last`: status of the last recorded attempt, None when there is none. `changes`: how the step
+    differs from what was completed. `forgotten`: a person said that it must run again.
+    """
+
+    is_done: bool = False
+    damage: str = ""
+    last: str | None = None
+    detail: str = ""
+    changes: tuple[Reason, ...] = ()
+    renumbered_from: int | None = None
+
+
+NOTHING_KNOWN = Fact()
+
+
+class Request(NamedTuple):
+    """What was asked for, steps as numbers. Empty `only` and None mean everything."""
+
+    from_step: int | None = None
+    until: int | None = None
+    only: frozenset[int] = frozenset()
+    retry_failed: bool = False
+    skip_failed: bool = False
+    revalidate: bool = False
+
+
+def decide(
+    steps: Sequence[Step], order: Sequence[int], facts: Mapping[int, Fact], request: Request
+) -> dict[int, Decision]:
+    """Return the decision for every step, by number, in `order`."""
+    place = {number: at for at, number in enumerate(order)}
+    first = place[request.from_step] if request.from_step is not None else 0
+    last = place[request.until] if request.until is not None else len(order)
+    by_number = {step.number: step for step in steps}
+    downstream: set[int] = set()
+    if request.revalidate:
+        changed = {number for number in order if (fact := facts.get(number)) and fact.is_done and fact.changes}
+        downstream = graph.dependents(steps, changed) - changed if changed else set()
+    decisions: dict[int, Decision] = {}
+    left_failed: set[int] = set()
+    for number in order:
+        fact = facts.get(number, NOTHING_KNOWN)
+        decision = _decide_one(number, fact, request, first <= place[number] <= last, number in downstream)
+        needs = by_number[number].needs
+        if decision.choice is Choice.RUN and left_failed and needs and left_failed.intersection(needs):
+            decision = Decision(Choice.LEAVE, (Reason("not-selected", "a step it needs stays failed"),))
+        if decision.choice is Choice.LEAVE and request.skip_failed and not fact.is_done:
+            left_failed.add(number)
+        decisions[number] = decision
+    return decisions
+
+
+def _decide_one(number: int, fact: Fact, request: Request, is_within: bool, is_downstream: bool) -> Decision:
+    run = _why_run(fact)
+    if request.only:
+        if number in request.only:
+            return Decision(Choice.RUN, (Reason("forced", "asked for with --only"), *run) if fact.is_done else run)
+        return _leave(fact, "not among --only")
+    if not is_within:
+        return _leave(fact, "outside --from-step and --until")
+    if request.from_step is not None and fact.is_done:
+        return Decision(Choice.RUN, (Reason("forced", "asked for with --from-step"),))
+    if fact.is_done:
+        if request.revalidate and fact.changes:
+            return Decision(Choice.RUN, fact.changes)
+        if is_downstream:
+            return Decision(Choice.RUN, (Reason("upstream-changed", "a step before it runs again"),))
+        return Decision(Choice.BYPASS, (Reason("completed", _completed(fact)), *fact.changes))
+    if request.retry_failed and fact.last != "failed":
+        return _leave(fact, "it did not fail")
+    if request.skip_failed and fact.last == "failed":
+        return _leave(fact, "it failed; skipped by --skip-failed")
+    return Decision(Choice.RUN, run)
+
+
+def _why_run(fact: Fact) -> tuple[Reason, ...]:
+    if fact.damage:
+        return (Reason("marker-damaged", fact.damage),)
+    if fact.last is not None:
+        return (Reason("never-run", fact.detail or f"last time: {fact.last}"),)
+    return (Reason("never-run", "no marker"),)
+
+
+def _leave(fact: Fact, why: str) -> Decision:
+    if fact.is_done:
+        return Decision(Choice.BYPASS, (Reason("completed", _completed(fact)),))
+    return Decision(Choice.LEAVE, (Reason("not-selected", why),))
+
+
+def _completed(fact: Fact) -> str:
+    if fact.renumbered_from is not None:
+        return f"as step {fact.renumbered_from:02d} then"
+    return fact.detail

@@ -1,0 +1,52 @@
+"""What a step is: one manifest that is both what gets hashed and what a change is explained with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from blake3 import blake3
+
+from workflow.model import Reason, Step
+
+Manifest = dict[str, str]
+
+
+def manifest(step: Step) -> Manifest:
+    """Return everything that makes this step the step it is, as text; defaults are left out.
+
+    The number is not part of it: a step that was renumbered is still the same step. Neither are
+    limits in time, which say nothing about what the step does.
+    """
+    content = {"content": step.content_digest}
+    if step.interpreter is not None:
+        content["interpreter"] = " ".join(step.interpreter)
+    if step.working_directory != ".":
+        content["working_directory"] = step.working_directory
+    for name, value in step.env:
+        content[f"env.{name}"] = value
+    for name, value in step.params:
+        content[f"param.{name}"] = value
+    for position, path in enumerate(step.outputs):
+        content[f"output.{position}"] = path
+    if step.interactive:
+        content["interactive"] = "true"
+    return content
+
+
+def fingerprint(content: Manifest) -> str:
+    """Return `blake3:<hex>` of a manifest: key and value each NUL-terminated, sorted by key."""
+    text = "".join(f"{key}\0{content[key]}\0" for key in sorted(content))
+    return f"blake3:{blake3(text.encode('utf-8', 'surrogateescape')).hexdigest()}"
+
+
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Reason]:
+    """Tell what changed between two manifests, most telling first."""
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if "content" in changed:
+        yield Reason("script-changed", "its script was edited")
+    variables = [key.partition(".")[2] for key in changed if key.startswith(("env.", "param."))]
+    if variables:
+        yield Reason("env-changed", ", ".join(sorted(variables)))
+    rest = [key.partition(".")[0] for key in changed if key != "content" and not key.startswith(("env.", "param."))]
+    if rest:
+        yield Reason("definition-changed", ", ".join(sorted(set(rest))))

@@ -1,0 +1,194 @@
+"""What the files of a run say about the steps of a definition: markers and states held against it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from workflow.checkpoint import records, store, values
+from workflow.checkpoint.layout import RunLayout, label
+from workflow.checkpoint.marker import Marker, posix_cksum
+from workflow.checkpoint.records import Document, RecordDamagedError
+from workflow.model import Attempt, Reason, Step, Workflow
+from workflow.planning.decision import Fact
+from workflow.planning.fingerprint import Manifest, differences, fingerprint, manifest
+
+
+class Identity(NamedTuple):
+    """What makes a step itself: its manifest and that manifest's digest."""
+
+    fingerprint: str
+    manifest: Manifest
+
+
+class Recorded(NamedTuple):
+    """Everything a resume knows before it decides.
+
+    `markers` are by number of the definition at hand, `moves` map a number to the one the step had
+    when it completed. `values` are what completed steps published, in order of `order`.
+    `lost_states` are steps that are complete although their state file is damaged or gone.
+    `notices` tell people what was found damaged.
+    """
+
+    facts: dict[int, Fact]
+    markers: dict[int, Marker]
+    identities: dict[int, Identity]
+    moves: dict[int, int]
+    past: dict[int, tuple[Attempt, ...]]
+    values: dict[str, str]
+    damaged: dict[int, str]
+    lost_states: list[int]
+    notices: list[str]
+
+
+def identities(workflow: Workflow) -> dict[int, Identity]:
+    """Return fingerprint and manifest of every step, by number."""
+    known = {}
+    for step in workflow.steps:
+        content = manifest(step)
+        known[step.number] = Identity(fingerprint(content), content)
+    return known
+
+
+def nothing_recorded(workflow: Workflow) -> Recorded:
+    """Return what is known of a run that has not started."""
+    return Recorded({}, {}, identities(workflow), {}, {}, {}, {}, [], [])
+
+
+def read_record(layout: RunLayout, workflow: Workflow, order: list[int]) -> Recorded:
+    """Read markers and states of a run and hold them against a definition. Writes nothing, never raises for damage."""
+    found = store.read_markers(layout)
+    recorded = Recorded({}, {}, identities(workflow), {}, {}, {}, {}, [], [])
+    recorded.damaged.update(found.damaged)
+    for number, why in found.damaged.items():
+        recorded.notices.append(f"the marker of step {label(number)} does not count: {why}")
+    matched = _match(workflow, found.whole, recorded)
+    states = store.States(layout)
+    by_number = {step.number: step for step in workflow.steps}
+    try:
+        for number in order:
+            old = matched.get(number)
+            if old is None:
+                recorded.facts[number] = _not_done(number, found, states, recorded)
+            else:
+                recorded.facts[number] = _done(by_number[number], found.whole[old], old, states, recorded)
+    finally:
+        states.close()
+    return recorded
+
+
+def _match(workflow: Workflow, whole: dict[int, Marker], recorded: Recorded) -> dict[int, int]:
+    """Return the number that each completed step's marker has: the same by name or content, never by number alone."""
+    matched: dict[int, int] = {}
+    open_steps: list[Step] = []
+    for step in workflow.steps:
+        marker = whole.get(step.number)
+        if marker is not None and marker.name == step.name:
+            matched[step.number] = step.number
+        else:
+            open_steps.append(step)
+    if not open_steps or len(matched) == len(whole):
+        return matched
+    free = {number: marker for number, marker in whole.items() if matched.get(number) != number}
+    by_name = {marker.name: number for number, marker in free.items()}
+    by_content: dict[str, list[int]] = {}
+    for number, marker in free.items():
+        by_content.setdefault(marker.fingerprint, []).append(number)
+    names = {step.name for step in workflow.steps}
+    for step in open_steps:
+        old = by_name.get(step.name)
+        if old is None:
+            same = by_content.get(recorded.identities[step.number].fingerprint, [])
+            # The same text stands in several steps of real pipelines: content alone says who a
+            # step is only where it is the one of its kind, and its old name is not in use.
+            alike = [number for number in same if free[number].name not in names]
+            old = alike[0] if len(alike) == 1 and len(same) == 1 else None
+        if old is not None:
+            matched[step.number] = old
+            if old != step.number:
+                recorded.moves[step.number] = old
+    return matched
+
+
+def _done(step: Step, marker: Marker, old: int, states: store.States, recorded: Recorded) -> Fact:
+    data = states.raw(old)
+    document: Document | None = None
+    if data is None or (records.digest(data) != marker.state_digest and not _shell_digest_matches(data, marker)):
+        what = "is missing" if data is None else "is damaged"
+        if marker.values:
+            recorded.notices.append(
+                f"the state of step {step.title} {what}, and with it the values it published: it runs again"
+            )
+            recorded.damaged[old] = f"its state file {what}"
+            return Fact(damage=f"its state file {what}, and with it {marker.values} published values")
+        recorded.notices.append(f"the state of step {step.title} {what}; its marker is whole, so it stays complete")
+        recorded.lost_states.append(step.number)
+    elif marker.values:
+        try:
+            document = records.decode_document(data)
+        except RecordDamagedError as error:
+            recorded.damaged[old] = f"its state file is damaged: {error}"
+            return Fact(damage=f"its state file is damaged: {error}")
+        try:
+            recorded.values.update(_published(states.layout, old, marker, document))
+        except (ValueError, OSError) as error:
+            recorded.damaged[old] = f"the values it published cannot be read: {error}"
+            return Fact(damage=recorded.damaged[old])
+    recorded.markers[step.number] = marker
+    identity = recorded.identities[step.number]
+    changes: tuple[Reason, ...] = ()
+    if marker.fingerprint != identity.fingerprint:
+        changes = _changes(data, identity)
+    detail = (
+        ""
+        if marker.completed_by == "runner"
+        else f"by {'a shell without Python' if marker.completed_by == 'shell' else marker.completed_by}"
+    )
+    return Fact(is_done=True, changes=changes, detail=detail, renumbered_from=recorded.moves.get(step.number))
+
+
+def _published(layout: RunLayout, number: int, marker: Marker, document: Document) -> dict[str, str]:
+    if marker.completed_by != "shell":
+        return {
+            **{key: value for key, value in document["outputs"].items() if key != "files_modified"},
+            **document.get("env", {}),
+        }
+    # A shell does not write JSON of other people's text: what its steps published stays in the
+    # files they wrote, and the state vouches for them.
+    published: dict[str, str] = {}
+    for path, name in ((layout.output(number), "output_cksum"), (layout.env(number), "env_cksum")):
+        expected = document.get(name)
+        if expected:
+            with open(path, "rb") as file:
+                data = file.read()
+            if posix_cksum(data) != expected:
+                raise ValueError(f"{path} is not what it was")
+            published.update(values.decode(data))
+    return published
+
+
+def _shell_digest_matches(data: bytes, marker: Marker) -> bool:
+    return marker.state_digest.startswith("cksum:") and posix_cksum(data) == marker.state_digest
+
+
+def _changes(data: bytes | None, identity: Identity) -> tuple[Reason, ...]:
+    try:
+        old = records.decode_document(data or b"").get("manifest") or {}
+    except RecordDamagedError:
+        old = {}
+    return tuple(differences(old, identity.manifest)) or (Reason("definition-changed", "it is not what was completed"),)
+
+
+def _not_done(number: int, found: store.Markers, states: store.States, recorded: Recorded) -> Fact:
+    damage = found.damaged.get(number, "")
+    try:
+        document = states.document(number)
+    except ValueError as error:
+        recorded.notices.append(f"the state of step {label(number)} cannot be read ({error}); it counts as never run")
+        return Fact(damage=damage)
+    if document is None:
+        return Fact(damage=damage)
+    recorded.past[number] = records.attempts_in(document)
+    status = document.get("status")
+    failure = document.get("failure")
+    detail = f"last time: {failure['message']}" if isinstance(failure, dict) and failure.get("message") else ""
+    return Fact(damage=damage, last=status if isinstance(status, str) else None, detail=detail)

@@ -1,0 +1,117 @@
+"""Bringing the files of a run whose runner is gone in order, before anything is decided."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from workflow.checkpoint import records, renumber, store
+from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.layout import RunLayout
+from workflow.definition import resolved
+from workflow.errors import count, listed, one_line
+from workflow.events import Event, Notice
+from workflow.execution import adoption
+from workflow.model import Choice, Decision, Workflow
+from workflow.opening import Opened
+from workflow.planning.record import Recorded, read_record
+
+Tell = Callable[[Event], None]
+
+
+def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_running: bool) -> Recorded:
+    """Adopt what still ran, keep damaged files aside, move renumbered steps; return what is recorded then.
+
+    Only under the lock of the run. Raises NotRecordedError.
+    """
+    store.sweep(disk, layout)
+    _adopt(opened, layout, disk, tell, end_running)
+    recorded = read_record(layout, opened.workflow, opened.order)
+    for text in recorded.notices:
+        tell(Notice(text))
+    _set_damaged_aside(layout, disk, recorded, tell)
+    _check_master(layout, tell)
+    if recorded.moves:
+        staying = {number for number in recorded.markers if number not in recorded.moves}
+        renumber.renumber(disk, layout, recorded.moves, recorded.markers, staying)
+        moved = [f"{old:02d} is now {new:02d}" for new, old in sorted(recorded.moves.items())]
+        tell(Notice(f"steps were renumbered since they completed: {listed(moved)}"))
+        recorded = read_record(layout, opened.workflow, opened.order)
+    _say_who(recorded, tell)
+    return recorded
+
+
+def _adopt(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, end_running: bool) -> None:
+    def say(text: str, help: str) -> None:
+        tell(Notice(text, help))
+
+    for record in adoption.adopt(layout, disk, _as_started(opened), say=say, is_to_end=end_running):
+        how = "completed" if record.failure is None else f"did not complete ({record.failure.message})"
+        say(f"step {one_line(record.step.title)} {how} after its runner had died; that outcome is taken over", "")
+
+
+def _as_started(opened: Opened) -> Workflow:
+    """Return the definition the dead runner worked from, at the place where the project is now."""
+    try:
+        before = resolved.from_resolved((opened.stored or {})["definition"])
+    except (KeyError, TypeError, ValueError):
+        return opened.workflow
+    return replace(before, project=opened.workflow.project)
+
+
+def _set_damaged_aside(layout: RunLayout, disk: Disk, recorded: Recorded, tell: Tell) -> None:
+    for number in recorded.damaged:
+        for path in (layout.marker(number), layout.state(number)):
+            is_bad = path == layout.marker(number) or not _is_readable(path)
+            if is_bad and os.path.lexists(path):
+                kept = store.set_aside(disk, path)
+                tell(Notice(f"kept aside what does not count: {one_line(os.path.relpath(kept, layout.path))}"))
+    for number in recorded.lost_states:
+        if os.path.lexists(layout.state(number)):
+            store.set_aside(disk, layout.state(number))
+
+
+def _is_readable(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            records.decode_document(file.read())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _check_master(layout: RunLayout, tell: Tell) -> None:
+    try:
+        with open(layout.master, "rb") as file:
+            records.decode_document(file.read())
+    except FileNotFoundError:
+        tell(Notice("checkpoint.json is missing; rebuilt from the markers"))
+    except (ValueError, OSError) as error:
+        tell(Notice(f"checkpoint.json is damaged ({error}); rebuilt from the markers"))
+
+
+def _say_who(recorded: Recorded, tell: Tell) -> None:
+    by: dict[str, list[str]] = {}
+    for number, marker in sorted(recorded.markers.items()):
+        if marker.completed_by != "runner":
+            who = "a shell without Python" if marker.completed_by == "shell" else marker.completed_by.partition(":")[2]
+            by.setdefault(who, []).append(f"{number:02d} {one_line(marker.name)}")
+    for who, steps in by.items():
+        tell(Notice(f"marked complete by {who}: {listed(steps)}"))
+
+
+def warn_of_changes(decisions: Mapping[int, Decision], recorded: Recorded, tell: Tell) -> None:
+    """Name the steps that are bypassed although they are not what was completed."""
+    changed = [
+        f"{number:02d} ({listed(reason.code for reason in fact.changes)})"
+        for number, fact in sorted(recorded.facts.items())
+        if fact.changes and decisions[number].choice is Choice.BYPASS
+    ]
+    if changed:
+        tell(
+            Notice(
+                f"{count(len(changed), 'step')} changed since completing, bypassed all the same: {listed(changed)}",
+                "to run them again, and what depends on them: workflow resume --revalidate",
+            )
+        )

@@ -1,0 +1,156 @@
+"""The words and colours of a run, the same on every console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workflow.errors import count, duration_text, listed, one_line, printable
+from workflow.model import Choice, Decision, Reason, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from workflow.events import Interrupted, Notice, RunStarted, StepFinished, StepStarted
+
+GRACE_S = 10.0
+_SIGINT = 2
+
+_MARKS = {
+    Status.SUCCEEDED: "✓",
+    Status.BYPASSED: "·",
+    Status.REUSED: "=",
+    Status.SKIPPED: "-",
+    Status.FAILED: "✗",
+    Status.BLOCKED: "!",
+    Status.CANCELLED: "!",
+}
+_ASCII_MARKS = {**_MARKS, Status.SUCCEEDED: "+", Status.BYPASSED: ".", Status.FAILED: "x"}
+
+
+class Palette:
+    """Sparse colours: green ok, red failed, yellow warning, dim the rest; and marks for a status."""
+
+    __slots__ = ("is_coloured", "marks")
+
+    def __init__(self, *, is_coloured: bool, is_utf8: bool = False) -> None:
+        self.is_coloured = is_coloured
+        self.marks = _MARKS if is_utf8 else _ASCII_MARKS
+
+    def green(self, text: str) -> str:
+        return f"\x1b[32m{text}\x1b[0m" if self.is_coloured else text
+
+    def red(self, text: str) -> str:
+        return f"\x1b[31m{text}\x1b[0m" if self.is_coloured else text
+
+    def yellow(self, text: str) -> str:
+        return f"\x1b[33m{text}\x1b[0m" if self.is_coloured else text
+
+    def dim(self, text: str) -> str:
+        return f"\x1b[2m{text}\x1b[0m" if self.is_coloured else text
+
+    def of(self, status: Status, text: str) -> str:
+        """Return `text` in the colour of a status."""
+        if status is Status.SUCCEEDED:
+            return self.green(text)
+        if status is Status.FAILED:
+            return self.red(text)
+        if status in (Status.BLOCKED, Status.CANCELLED):
+            return self.yellow(text)
+        return self.dim(text)
+
+
+def header_lines(started: RunStarted, palette: Palette) -> list[str]:
+    """Return what is said when a run starts: its id, how much there is to do, where the logs are."""
+    resumed = f" (resume {started.epoch - 1})" if started.epoch > 1 else ""
+    bypassed = f", {started.bypassed:,} bypassed" if started.bypassed else ""
+    return [
+        f"run {one_line(started.run_id)}{resumed}: {count(started.to_run, 'step')} to run{bypassed}",
+        palette.dim(f"logs: {one_line(started.run_dir)}/logs"),
+    ]
+
+
+def started_line(event: StepStarted, title: str, palette: Palette, *, is_verbose: bool = False) -> str:
+    """Return the line of a step's start; its reason stands there only when it says more than "never run"."""
+    notes = []
+    if event.attempt > 1:
+        notes.append(f"attempt {event.attempt}")
+    if is_verbose or event.reason.code != "never-run":
+        notes.append(reason_text(event.reason))
+    return f"-- {title}{palette.dim(noted(notes))}"
+
+
+def finished_line(event: StepFinished, title: str, palette: Palette, decision: Decision | None) -> str:
+    """Return the line of a step's end: the word of its status, the step, what else is worth knowing."""
+    duration = duration_text(event.duration_s)
+    status = event.status
+    if status is Status.SUCCEEDED:
+        notes = []
+        if event.attempt is not None and event.attempt.number > 1:
+            notes.append(f"attempt {event.attempt.number}")
+        if event.adopted:
+            notes.append("finished while no runner was alive")
+        return f"{palette.green('ok')} {title} {palette.dim(duration + noted(notes))}"
+    if status is Status.FAILED:
+        return f"{palette.red('FAILED')} {title} {short_failure(event)} {palette.dim(f'after {duration}')}"
+    notes = []
+    if event.failure is not None and event.failure.message:
+        notes.append(one_line(event.failure.message))
+    elif decision is not None and decision.choice in (Choice.BYPASS, Choice.REUSE, Choice.SKIP) and decision.reasons:
+        notes.append(reason_text(decision.reasons[0]))
+    return f"{palette.of(status, status.value)} {title}{palette.dim(noted(notes))}"
+
+
+def short_failure(event: StepFinished) -> str:
+    """Return why a step failed in two or three words: `exit 3`, `killed by SIGKILL`, `ran out of time`."""
+    failure = event.failure
+    code = event.attempt.exit_code if event.attempt is not None else None
+    if failure is not None and failure.kind == "timeout":
+        return "ran out of time"
+    if failure is not None and failure.kind == "signal" and code is not None:
+        return f"killed by {signal_name(code - 128)}"
+    if failure is not None and failure.kind != "exit":
+        return one_line(failure.kind.replace("_", " "))
+    return "failed" if code is None else f"exit {code}"
+
+
+def signal_name(number: int) -> str:
+    """Return `SIGKILL` for 9; a number the system does not know stays a number."""
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def notice_text(event: Notice, palette: Palette) -> str:
+    """Return a warning, with its help line when it has one."""
+    text = f"{palette.yellow('warning:')} {printable(event.message)}"
+    return f"{text}\nhelp: {printable(event.help)}" if event.help else text
+
+
+def interrupted_line(event: Interrupted, running: Iterable[str], grace_s: float = GRACE_S) -> str:
+    """Return what happens now that a signal came. `running` holds titles, made printable already."""
+    titles = list(running)
+    if not titles:
+        return "stopping"
+    steps = listed(titles, most=4)
+    it = "it" if len(titles) == 1 else "them"
+    is_key = event.signal == _SIGINT
+    if event.stage <= 1:
+        came = "stopping" if is_key else f"stopping ({signal_name(event.signal)})"
+        more = f" (Ctrl-C again to end {it} now)" if is_key else ""
+        return f"{came}: waiting up to {duration_text(grace_s)} for {steps}{more}"
+    if event.stage == 2:
+        return f"stopping: ending {steps} now" + (f" (Ctrl-C again to kill {it})" if is_key else "")
+    return f"stopping: killing {steps}"
+
+
+def reason_text(reason: Reason) -> str:
+    """Return a reason in one printable line."""
+    return one_line(str(reason))
+
+
+def noted(notes: list[str]) -> str:
+    """Return ` (a, b)`, or nothing."""
+    return f" ({', '.join(notes)})" if notes else ""

@@ -1,0 +1,336 @@
+"""The composition root: options become objects, objects become a run.
+
+Here the environment is read, the run opened and locked, and the engine wired up. The command line
+and the library call this; nothing below knows of either.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+
+from workflow import errors
+from workflow.checkpoint import durable, history, locks, records, store
+from workflow.checkpoint.layout import CheckpointRoot, RunLayout
+from workflow.checkpoint.master import DONE, MasterFacts, MasterWriter
+from workflow.definition import resolved
+from workflow.errors import NotRecordedError, UsageError, WorkflowError
+from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, StepFinished
+from workflow.model import Choice, Decision, RunStatus, Status
+from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run
+from workflow.planning.decision import decide
+from workflow.planning.record import Recorded, nothing_recorded
+from workflow.recovery import recover, warn_of_changes
+
+__all__ = [
+    "NEWEST",
+    "Options",
+    "environment",
+    "library_directory",
+    "open_root",
+    "project_directory",
+    "run",
+    "user_name",
+]
+
+
+def project_directory() -> str:
+    """Return the directory that steps start from and checkpoints lie in: where we were called."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        raise UsageError("the current directory was removed", help="cd into the project and try again") from error
+
+
+def environment() -> Mapping[str, str]:
+    """Return the environment we were started in."""
+    return os.environ
+
+
+def open_root(checkpoint_dir: str | None) -> CheckpointRoot:
+    """Return the checkpoint directory that commands which only look at runs use."""
+    return checkpoint_root(project_directory(), checkpoint_dir, os.environ)
+
+
+def user_name() -> str:
+    """Return who we are, for people."""
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+
+
+def library_directory() -> str:
+    """Return where the shell library is: in the wheel, or beside the package in a checkout."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    for directory in (os.path.join(package, "lib"), os.path.join(os.path.dirname(package), "lib")):
+        if os.path.isfile(os.path.join(directory, "step_execution.sh")):
+            return directory
+    raise WorkflowError(
+        "the shell library of workflow is missing", help="install it again: pip install --force-reinstall workflow"
+    )
+
+
+def run(options: Options, observers: Sequence[Observer]) -> int:
+    """Run or resume; return the exit code.
+
+    Raises WorkflowError for what keeps it from starting; once a step may have run, observers
+    hear of everything and RunFinished comes last.
+    """
+    opened = open_run(options, project_directory(), os.environ)
+    disk = durable.Disk(private=opened.workflow.checkpoints.private, faults=_faults())
+    now_at = time.time()
+    layout = opened.layout or _create(opened, disk, now_at)
+    lock = locks.acquire_run(layout)
+    try:
+        return _Run(options, opened, layout, disk, observers, now_at).go()
+    finally:
+        lock.release()
+        disk.close()
+
+
+def _create(opened: Opened, disk: durable.Disk, now_at: float) -> RunLayout:
+    with open(_checkpoint_readme(), "rb") as file:
+        readme = file.read()
+    store.prepare_root(opened.root, disk, readme)
+    return store.create_run(opened.root, disk, now_at)
+
+
+class _Run:
+    """One invocation under the lock of its run."""
+
+    def __init__(
+        self,
+        options: Options,
+        opened: Opened,
+        layout: RunLayout,
+        disk: durable.Disk,
+        observers: Sequence[Observer],
+        now_at: float,
+    ) -> None:
+        self.options = options
+        self.opened = opened
+        self.workflow = opened.workflow
+        self.layout = layout
+        self.disk = disk
+        self.durations = _Durations()
+        self.observers = [*observers, self.durations]
+        self.epoch = 1 if opened.stored is None else store.read_epoch(layout) + 1
+        self.started_at = float((opened.stored or {}).get("started") or now_at)
+
+    def go(self) -> int:
+        from workflow.execution.environment import Probe
+
+        probe = Probe(os.environ)
+        for notice in self.opened.notices:
+            self.tell(notice)
+        recorded = self.recover()
+        decisions = decide(self.workflow.steps, self.opened.order, recorded.facts, self.opened.request)
+        warn_of_changes(decisions, recorded, self.tell)
+        plan_hash = self.begin(recorded)
+        facts = MasterFacts(
+            self.layout,
+            self.workflow,
+            epoch=self.epoch,
+            plan_hash=plan_hash,
+            started_at=self.started_at,
+            environment=probe.describe(),
+            user=user_name(),
+            is_auto=self.options.is_auto,
+            variables=dict(pair for step in self.workflow.steps for pair in step.params),
+            values=recorded.values,
+        )
+        return self.drive(recorded, decisions, MasterWriter(self.disk, self.layout, facts))
+
+    def tell(self, event: Event) -> None:
+        for observer in self.observers:
+            observer.on_event(event)
+
+    def recover(self) -> Recorded:
+        if self.opened.stored is None:
+            return nothing_recorded(self.workflow)
+        return recover(self.opened, self.layout, self.disk, self.tell, end_running=self.options.end_running)
+
+    def begin(self, recorded: Recorded) -> str:
+        """Write what a resume needs before anything runs; return the hash of the plan."""
+        from workflow.execution.steps_program import resume_program, steps_program
+
+        layout, disk, workflow, stored = self.layout, self.disk, self.workflow, self.opened.stored
+        definition = resolved.resolved(workflow)
+        plan_hash = records.digest(records.encode_document(definition))
+        locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
+        store.write_epoch(disk, layout, self.epoch)
+        if stored is not None and stored.get("plan_hash") == plan_hash and os.path.exists(layout.resume_sh):
+            return plan_hash
+        # What shells read comes first: a run that has its workflow.json has everything.
+        is_inside = store.project_inside(self.opened.root, workflow.project)
+        project = (
+            os.path.relpath(os.path.realpath(workflow.project), os.path.realpath(layout.path))
+            if is_inside
+            else workflow.project
+        )
+        fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
+        disk.write(layout.steps_sh, steps_program(workflow))
+        disk.write(layout.resume_sh, resume_program(workflow, layout.run_id, project, self.opened.order, fingerprints))
+        disk.make_directory(layout.lib)
+        for name in ("step_execution.sh", "workflow_optimization.sh"):
+            with open(os.path.join(library_directory(), name), "rb") as file:
+                disk.write(f"{layout.lib}/{name}", file.read(), sync=False)
+        about = {
+            "plan_hash": plan_hash,
+            "started_at": records.utc_text(self.started_at),
+            "started": round(self.started_at, 3),
+            "epoch": self.epoch,
+            "command": self.options.command,
+            "params": dict(self.options.params),
+            "definition": definition,
+        }
+        store.write_definition(disk, layout, about)
+        return plan_hash
+
+    def drive(self, recorded: Recorded, decisions: dict[int, Decision], master: MasterWriter) -> int:
+        """Run the engine between RunStarted and RunFinished."""
+        from workflow.execution.committer import Committer
+        from workflow.execution.engine import Engine
+        from workflow.execution.inbox import Inbox
+        from workflow.execution.local import LocalExecutor
+
+        started = time.monotonic()
+        inbox = Inbox()
+        executor = LocalExecutor(
+            self.layout,
+            self.disk,
+            inbox,
+            project=self.workflow.project,
+            lib=library_directory(),
+            environ={**os.environ, **self.options.extra_environment},
+            is_resumed=self.epoch > 1,
+            published=recorded.values,
+            ignored_signals=frozenset(
+                it for it in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(it) is signal.SIG_IGN
+            ),
+        )
+        committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
+        inbox.catch_signals()
+        try:
+            self.tell(self._started(decisions))
+            engine = Engine(
+                self.workflow,
+                self.layout,
+                epoch=self.epoch,
+                order=self.opened.order,
+                decisions=decisions,
+                manifests=recorded.identities,
+                past=recorded.past,
+                inbox=inbox,
+                executor=executor,
+                committer=committer,
+                observers=self.observers,
+                master=master,
+            )
+            exit_code = engine.run()
+            executor.close()
+            error = engine.error
+            statuses = _with_past(engine.statuses, recorded)
+            status = _run_status(statuses)
+            try:
+                committer.close()
+                master.write(statuses, None, status)
+            except NotRecordedError as late:
+                error = error or late
+            if error is not None:
+                exit_code = error.exit_code
+                self.tell(Notice(error.message, error.help))
+            elif exit_code == errors.EXIT_OK and _is_left_failed(
+                statuses, decisions, skip_failed=self.options.skip_failed
+            ):
+                exit_code = errors.EXIT_STEP_FAILED
+            self._finish(error)
+            counts: dict[Status, int] = {}
+            for it in engine.statuses.values():
+                counts[it] = counts.get(it, 0) + 1
+            self.tell(
+                RunFinished(
+                    self.layout.run_id, status, exit_code, time.monotonic() - started, counts, self._resume_command()
+                )
+            )
+            return exit_code
+        finally:
+            inbox.close()
+
+    def _started(self, decisions: dict[int, Decision]) -> RunStarted:
+        choices = [decision.choice for decision in decisions.values()]
+        expected = history.expected_s(self.opened.root, self.workflow.name)
+        expected_s = (
+            {step.number: expected[step.name] for step in self.workflow.steps if step.name in expected}
+            if expected
+            else {}
+        )
+        run_id, path = self.layout.run_id, self.layout.path
+        return RunStarted(
+            run_id,
+            path,
+            self.workflow,
+            self.epoch,
+            decisions,
+            choices.count(Choice.RUN),
+            choices.count(Choice.BYPASS),
+            expected_s,
+        )
+
+    def _finish(self, error: WorkflowError | None) -> None:
+        if error is not None:
+            return
+        history.remember(self.opened.root, self.disk, self.workflow.name, self.durations.seconds)
+        try:
+            self.disk.remove(self.layout.holder, sync=False)
+        except NotRecordedError:  # it is for people only, and the lock says who lives
+            return
+
+    def _resume_command(self) -> str:
+        where = f" --checkpoint-dir {self.options.checkpoint_dir}" if self.options.checkpoint_dir else ""
+        return f"workflow resume {self.layout.run_id}{where}"
+
+
+class _Durations:
+    """Collects how long completed steps took, for what the next run may expect."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, StepFinished) and event.status is Status.SUCCEEDED:
+            self.seconds[event.step.name] = event.duration_s
+
+
+def _with_past(statuses: dict[int, Status], recorded: Recorded) -> dict[int, Status]:
+    """Return the statuses with those of steps that were left as they were."""
+    return {
+        number: Status.FAILED
+        if status is Status.PENDING and (fact := recorded.facts.get(number)) and fact.last == "failed"
+        else status
+        for number, status in statuses.items()
+    }
+
+
+def _run_status(statuses: dict[int, Status]) -> RunStatus:
+    if all(status in DONE for status in statuses.values()):
+        return RunStatus.COMPLETED
+    return RunStatus.FAILED if Status.FAILED in statuses.values() else RunStatus.PAUSED
+
+
+def _is_left_failed(statuses: dict[int, Status], decisions: dict[int, Decision], *, skip_failed: bool) -> bool:
+    return skip_failed and any(
+        decisions[number].choice is Choice.LEAVE and status is Status.FAILED for number, status in statuses.items()
+    )
+
+
+def _checkpoint_readme() -> str:
+    package = os.path.dirname(os.path.abspath(__file__))
+    inside = os.path.join(package, "lib", "checkpoints-README.md")
+    return inside if os.path.exists(inside) else os.path.join(os.path.dirname(package), ".checkpoints", "README.md")
+
+
+def _faults() -> durable.Faults | None:
+    # For tests that make the Nth write die or fail; see checkpoint/durable.py.
+    plan = os.environ.get("WORKFLOW_FAULT")
+    return durable.Faults.parse(plan) if plan else None
