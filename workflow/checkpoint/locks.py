@@ -81,7 +81,7 @@ def try_lock(fd: int, path: str) -> bool:
         return lock_descriptor(fd, blocking=False)
     except OSError as error:
         raise NotRecordedError(
-            f"the file system of {one_line(path)} cannot lock ({error.strerror}): a second runner could not be kept out",
+            f"the file system of {one_line(path)} cannot lock ({error.strerror}), so a second runner could get in",
             help="keep the checkpoints on a local disk: workflow run --checkpoint-dir DIR",
         ) from error
 

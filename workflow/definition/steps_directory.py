@@ -90,9 +90,10 @@ def _script(directory: int, prefix: str, number: int, match: re.Match[str], prob
                 problems.append(Problem(message, path, help="give it another name, or move it elsewhere"))
                 return None
             # Asking for no more than there is: the buffer for a megabyte costs more than the reading.
-            head = os.read(script, min(status.st_size + 1, _CHUNK_BYTES))
+            asked = min(status.st_size + 1, _CHUNK_BYTES)
+            head = os.read(script, asked)
             whole = blake3(head)
-            if len(head) == _CHUNK_BYTES:
+            if len(head) == asked:
                 while chunk := os.read(script, _CHUNK_BYTES):
                     whole.update(chunk)
         finally:

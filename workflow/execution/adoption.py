@@ -62,7 +62,7 @@ def adopt(
         exit_code = orphan.exit_code
         timed_out = False
         if exit_code is None:
-            exit_code, timed_out = _wait(layout, step, orphan, say=say, is_to_end=is_to_end)
+            exit_code, timed_out = _wait(disk, layout, step, orphan, say=say, is_to_end=is_to_end)
         if exit_code is None:
             continue  # it died with its runner: it runs again
         adopted.append(
@@ -92,9 +92,9 @@ def find_orphans(layout: RunLayout) -> list[Orphan]:
     return orphans
 
 
-def is_alive(layout: RunLayout, orphan: Orphan) -> bool:
+def is_alive(disk: Disk, layout: RunLayout, orphan: Orphan) -> bool:
     """Return whether the step itself still runs, not only something that an earlier step left behind."""
-    fd = locks.lock_worker(layout, orphan.worker, 0o644)
+    fd = locks.lock_worker(disk, layout, orphan.worker)
     if fd is not None:
         os.close(fd)
         return False
@@ -104,7 +104,7 @@ def is_alive(layout: RunLayout, orphan: Orphan) -> bool:
 
 
 def _wait(
-    layout: RunLayout, step: Step, orphan: Orphan, *, say: Callable[[str, str], None], is_to_end: bool
+    disk: Disk, layout: RunLayout, step: Step, orphan: Orphan, *, say: Callable[[str, str], None], is_to_end: bool
 ) -> tuple[int | None, bool]:
     said_at = 0.0
     timed_out = False
@@ -114,7 +114,7 @@ def _wait(
         exit_code = _exit_code(records.decode_exits(_content(layout.exits(orphan.worker))), orphan.note)
         if exit_code is not None:
             return exit_code, timed_out
-        if not is_alive(layout, orphan):
+        if not is_alive(disk, layout, orphan):
             # It may have ended between the two looks.
             return _exit_code(records.decode_exits(_content(layout.exits(orphan.worker))), orphan.note), timed_out
         if (
