@@ -17,6 +17,7 @@ class RunStarted(NamedTuple):
 
     `bypassed` counts the steps that are complete already; `expected_s` maps step numbers to the
     duration history lets us expect. `to_run` counts the steps this invocation will run.
+    `resume_command` carries this run on from where we were called; empty means the plain one.
     """
 
     run_id: str
@@ -27,13 +28,15 @@ class RunStarted(NamedTuple):
     to_run: int
     bypassed: int
     expected_s: dict[int, float]
+    resume_command: str = ""
 
 
 class Notice(NamedTuple):
-    """Something people should know that is no failure (a warning, an adoption, a repair)."""
+    """Something people should know; `level` is `note`, `warning` or `error` (what ended the run besides a step)."""
 
     message: str
     help: str = ""
+    level: str = "warning"
 
 
 class StepStarted(NamedTuple):

@@ -13,7 +13,7 @@ from workflow.checkpoint.records import StepRecord
 from workflow.definition import graph, resolved
 from workflow.errors import CheckpointError, one_line
 from workflow.model import Attempt, Failure, Reason, Status, Step, Workflow
-from workflow.opening import Options, open_run, step_number
+from workflow.opening import Options, open_run, resume_command, step_number
 from workflow.planning import documents
 from workflow.planning.decision import decide
 from workflow.planning.fingerprint import fingerprint, manifest
@@ -61,7 +61,10 @@ def status_of(root: CheckpointRoot, run_id: str | None) -> dict[str, Any]:
     """Return the status document of a run. Writes nothing and waits for nothing."""
     layout = choose_run(root, run_id)
     workflow, stored = definition_of(layout)
-    return documents.status_document(layout, workflow, stored, graph.order(workflow.steps))
+    document = documents.status_document(layout, workflow, stored, graph.order(workflow.steps))
+    if document["resume_command"]:
+        document["resume_command"] = resume_command(root, project_directory(), layout.run_id)
+    return document
 
 
 def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, user: str) -> str:

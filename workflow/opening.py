@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ from workflow.model import Workflow
 from workflow.planning.decision import Request
 
 NEWEST = ""
+DEFAULT_DIRECTORY = ".checkpoints"
 
 
 class Options(NamedTuple):
@@ -58,13 +61,43 @@ class Opened(NamedTuple):
 
 
 def checkpoint_root(
-    project: str, chosen: str | None, environ: Mapping[str, str], definition: Workflow | None = None
+    project: str,
+    chosen: str | None,
+    environ: Mapping[str, str],
+    definition: Workflow | None = None,
+    *,
+    source: str | None = None,
 ) -> CheckpointRoot:
-    """Return the checkpoint directory: flag, else environment, else definition, else `.checkpoints`."""
+    """Return the checkpoint directory: flag, else environment, else definition, else `.checkpoints`.
+
+    `source` is where the definition is, if it has not been read. Raises DefinitionError.
+    """
     directory = chosen or environ.get("WORKFLOW_CHECKPOINT_DIR") or environ.get("CHECKPOINT_DIR")
     if not directory:
-        directory = definition.checkpoints.directory if definition is not None else ".checkpoints"
+        directory = definition.checkpoints.directory if definition is not None else _declared(project, source)
     return CheckpointRoot(os.path.normpath(os.path.join(project, directory)))
+
+
+def _declared(project: str, source: str | None) -> str:
+    """Return the checkpoint directory a definition declares; it is read as a whole only where it may declare one."""
+    try:
+        path = loader.source_path(project, source)
+        with open(path, "rb") as file:
+            if not re.search(rb"\bdirectory\b", file.read()):
+                return DEFAULT_DIRECTORY
+    except (UsageError, OSError):  # a steps directory, or nothing at all: whoever needs it says so
+        return DEFAULT_DIRECTORY
+    return loader.load(project, source).checkpoints.directory
+
+
+def resume_command(root: CheckpointRoot, project: str, run_id: str) -> str:
+    """Return what a person types in `project` to carry a run on."""
+    where = os.path.relpath(root.path, project)
+    if where == DEFAULT_DIRECTORY:
+        return f"workflow resume {run_id}"
+    if where.startswith(os.pardir):
+        where = root.path
+    return f"workflow resume {run_id} --checkpoint-dir {shlex.quote(where)}"
 
 
 def open_run(options: Options, project: str, environ: Mapping[str, str]) -> Opened:
@@ -72,17 +105,17 @@ def open_run(options: Options, project: str, environ: Mapping[str, str]) -> Open
 
     Raises DefinitionError, UsageError, CheckpointError, RunBusyError.
     """
-    root = checkpoint_root(project, options.checkpoint_dir, environ)
     if options.resume is None or options.force:
         workflow = loader.load(project, options.source, params=options.params)
         root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
         return _opened(options, root, workflow, [])
-    layout, notices = _choose(options, root)
+    root = checkpoint_root(project, options.checkpoint_dir, environ, source=options.source)
+    layout, notices, stored = _choose(options, root)
     if layout is None:
         workflow = loader.load(project, options.source, params=options.params)
         root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
         return _opened(options, root, workflow, notices)
-    stored = store.read_definition(layout)
+    stored = stored or store.read_definition(layout)
     project = _project_of(layout, root, project, stored, notices)
     source = options.source if options.source is not None else _source_of(stored, project)
     workflow = loader.load(project, source, params=options.params or stored.get("params") or {})
@@ -97,6 +130,11 @@ def _opened(
     layout: RunLayout | None = None,
     stored: records.Document | None = None,
 ) -> Opened:
+    if options.retry_failed and options.skip_failed:
+        raise UsageError(
+            "--retry-failed runs what failed and --skip-failed leaves it: they cannot both be",
+            help="give one of them; without either, failed and pending steps run",
+        )
     request = Request(
         step_number(workflow, options.from_step) if options.from_step is not None else None,
         step_number(workflow, options.until) if options.until is not None else None,
@@ -118,15 +156,15 @@ def _opened(
     return Opened(root, layout, workflow, order, request, stored, notices)
 
 
-def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, list[Notice]]:
-    """Return the run to resume (None: start a new one) and what to tell of the choice."""
+def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, list[Notice], records.Document | None]:
+    """Return the run to resume (None: start a new one), what to tell of the choice, its workflow.json if read."""
     if options.resume:
         if "@" in options.resume:
             raise UsageError(
                 "going back to a snapshot (RUN@N) is not available in this version",
                 help=f"workflow resume {options.resume.partition('@')[0]}",
             )
-        return store.find_run(root, options.resume), []
+        return store.find_run(root, options.resume), [], None
     notices: list[Notice] = []
     newest: RunLayout | None = None
     for run_id in reversed(store.run_ids(root)):
@@ -136,21 +174,21 @@ def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, l
             stored = store.read_definition(layout)
         except CheckpointError as error:
             if locks.is_held(layout):
-                return layout, notices
+                return layout, notices, None
             notices.append(Notice(f"passed over {run_id}: {error.message}"))
             continue
         newest = newest or layout
         if not is_complete(layout, stored) or locks.is_held(layout):
-            notices.append(Notice(f"resuming {run_id}"))
-            return layout, notices
+            notices.append(Notice(f"resuming {run_id}", level="note"))
+            return layout, notices, stored
     if options.must_resume:
         if newest is None:
             raise CheckpointError(
                 f"there is nothing to resume in {one_line(root.path)}", help="start with: workflow run"
             )
-        return newest, notices
-    notices.append(Notice("there is nothing to resume; starting a new run"))
-    return None, notices
+        return newest, notices, None
+    notices.append(Notice("there is nothing to resume; starting a new run", level="note"))
+    return None, notices, None
 
 
 def is_complete(layout: RunLayout, stored: records.Document) -> bool:
@@ -180,7 +218,7 @@ def _project_of(
             help="cd to where it is now and resume from there",
         )
     if os.path.realpath(recorded) != os.path.realpath(project):
-        notices.append(Notice(f"the project was moved from {one_line(recorded)}; carrying on here"))
+        notices.append(Notice(f"the project was moved from {one_line(recorded)}; carrying on here", level="note"))
     return project
 
 
@@ -199,14 +237,15 @@ def step_number(workflow: Workflow, name: str) -> int:
         if step.name == name:
             return step.number
     digits = name.removeprefix("step_")
-    if digits.isdigit():
+    # ASCII only, and not beyond what can be a number: int() takes more than that, or raises.
+    if digits.isascii() and digits.isdigit() and len(digits) < 20:
         for step in workflow.steps:
             if step.number == int(digits):
                 return step.number
     titles = [step.title for step in workflow.steps]
     like = nearest(name, [step.name for step in workflow.steps])
     raise UsageError(
-        f"there is no step {one_line(name)}",
+        f"there is no step {one_line(name[:80])}" if name else "a step is named by its number or its name",
         help=f"did you mean {one_line(like)}?"
         if like
         else f"steps there are: {listed(one_line(title) for title in titles)}",

@@ -36,7 +36,7 @@ def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_ru
         staying = {number for number in recorded.markers if number not in recorded.moves}
         renumber.renumber(disk, layout, recorded.moves, recorded.markers, staying)
         moved = [f"{old:02d} is now {new:02d}" for new, old in sorted(recorded.moves.items())]
-        tell(Notice(f"steps were renumbered since they completed: {listed(moved)}"))
+        tell(Notice(f"steps were renumbered since they completed: {listed(moved)}", level="note"))
         recorded = read_record(layout, opened.workflow, opened.order)
     _say_who(recorded, tell)
     return recorded
@@ -44,9 +44,9 @@ def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_ru
 
 def _adopt(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, end_running: bool) -> None:
     def say(text: str, help: str) -> None:
-        tell(Notice(text, help))
+        tell(Notice(text, help, "note"))
 
-    for record in adoption.adopt(layout, disk, _as_started(opened), say=say, is_to_end=end_running):
+    for record in adoption.adopt(layout, disk, lambda: _as_started(opened), say=say, is_to_end=end_running):
         how = "completed" if record.failure is None else f"did not complete ({record.failure.message})"
         say(f"step {one_line(record.step.title)} {how} after its runner had died; that outcome is taken over", "")
 
@@ -98,7 +98,7 @@ def _say_who(recorded: Recorded, tell: Tell) -> None:
             who = "a shell without Python" if marker.completed_by == "shell" else marker.completed_by.partition(":")[2]
             by.setdefault(who, []).append(f"{number:02d} {one_line(marker.name)}")
     for who, steps in by.items():
-        tell(Notice(f"marked complete by {who}: {listed(steps)}"))
+        tell(Notice(f"marked complete by {who}: {listed(steps)}", level="note"))
 
 
 def warn_of_changes(decisions: Mapping[int, Decision], recorded: Recorded, tell: Tell) -> None:

@@ -6,6 +6,7 @@ and the library call this; nothing below knows of either.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -19,7 +20,7 @@ from workflow.definition import resolved
 from workflow.errors import NotRecordedError, UsageError, WorkflowError
 from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, StepFinished
 from workflow.model import Choice, Decision, RunStatus, Status
-from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run
+from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
 from workflow.planning.record import Recorded, nothing_recorded
 from workflow.recovery import recover, warn_of_changes
@@ -156,11 +157,12 @@ class _Run:
 
         layout, disk, workflow, stored = self.layout, self.disk, self.workflow, self.opened.stored
         definition = resolved.resolved(workflow)
-        plan_hash = records.digest(records.encode_document(definition))
+        is_same = stored is not None and stored.get("definition") == definition and os.path.exists(layout.resume_sh)
         locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
         store.write_epoch(disk, layout, self.epoch)
-        if stored is not None and stored.get("plan_hash") == plan_hash and os.path.exists(layout.resume_sh):
-            return plan_hash
+        if stored is not None and is_same:
+            return str(stored["plan_hash"])
+        plan_hash = records.digest(records.encode_document(definition))
         # What shells read comes first: a run that has its workflow.json has everything.
         is_inside = store.project_inside(self.opened.root, workflow.project)
         project = (
@@ -195,6 +197,9 @@ class _Run:
         from workflow.execution.local import LocalExecutor
 
         started = time.monotonic()
+        # What was read so far stays for the whole run: the collector need not walk it ever again.
+        gc.freeze()
+        gc.enable()
         inbox = Inbox()
         executor = LocalExecutor(
             self.layout,
@@ -239,7 +244,7 @@ class _Run:
                 error = error or late
             if error is not None:
                 exit_code = error.exit_code
-                self.tell(Notice(error.message, error.help))
+                self.tell(Notice(error.message, error.help, "error"))
             elif exit_code == errors.EXIT_OK and _is_left_failed(
                 statuses, decisions, skip_failed=self.options.skip_failed
             ):
@@ -275,6 +280,7 @@ class _Run:
             choices.count(Choice.RUN),
             choices.count(Choice.BYPASS),
             expected_s,
+            self._resume_command(),
         )
 
     def _finish(self, error: WorkflowError | None) -> None:
@@ -287,8 +293,7 @@ class _Run:
             return
 
     def _resume_command(self) -> str:
-        where = f" --checkpoint-dir {self.options.checkpoint_dir}" if self.options.checkpoint_dir else ""
-        return f"workflow resume {self.layout.run_id}{where}"
+        return resume_command(self.opened.root, project_directory(), self.layout.run_id)
 
 
 class _Durations:

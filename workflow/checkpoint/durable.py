@@ -224,7 +224,11 @@ class Disk:
     def sweep_temporaries(self, directory: str) -> int:
         """Remove what crashes left under temporary names; return how many. Only under the lock of the run."""
         swept = 0
-        for name in os.listdir(directory):
+        try:
+            names = os.listdir(directory)
+        except OSError:  # removed by hand: nothing to sweep, and whoever needs it says so
+            return swept
+        for name in names:
             if name.startswith(TEMPORARY):
                 try:
                     os.unlink(f"{directory}/{name}")

@@ -8,8 +8,6 @@ import re
 FORMAT_VERSION = "3.0.0"
 
 RUN_ID = re.compile(r"workflow_\d{8}_\d{6}(?:_\d+)?\Z")
-MARKER_NAME = re.compile(r"step_(\d{2,})\.complete\Z")
-STATE_NAME = re.compile(r"step_(\d{2,})_state\.json\Z")
 
 MASTER = "checkpoint.json"
 DEFINITION = "workflow.json"
@@ -120,6 +118,10 @@ class RunLayout:
     def events(self, number: int) -> str:
         """Warnings, errors and progress the step reported through the functions of lib/step_execution.sh."""
         return f"{self.path}/{STATE_DIR}/step_{number:02d}.events"
+
+    def script(self, number: int) -> str:
+        """The text of a step that is no file of its own, as its interpreter reads it."""
+        return f"{self.path}/{STATE_DIR}/step_{number:02d}.script"
 
     def own_dir(self, number: int) -> str:
         """WORKFLOW_STATE: the step's own directory, kept across attempts and resumes."""

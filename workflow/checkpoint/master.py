@@ -31,10 +31,12 @@ class MasterWriter:
         self._facts = facts
         self._not_before = 0.0
 
-    def write_if_due(self, statuses: Mapping[int, Status], current: int | None) -> None:
-        """Write it unless that would take too much of the run's time. Raises NotRecordedError."""
-        if time.monotonic() >= self._not_before:
-            self.write(statuses, current, RunStatus.IN_PROGRESS if self._facts.epoch == 1 else RunStatus.RETRYING)
+    def write_if_due(self, statuses: Mapping[int, Status], current: int | None) -> bool:
+        """Write it unless that would take too much of the run's time; return whether it was. Raises NotRecordedError."""
+        if time.monotonic() < self._not_before:
+            return False
+        self.write(statuses, current, RunStatus.IN_PROGRESS if self._facts.epoch == 1 else RunStatus.RETRYING)
+        return True
 
     def write(self, statuses: Mapping[int, Status], current: int | None, status: RunStatus) -> None:
         """Write it now. Raises NotRecordedError. Survives the death of processes; a power cut may cost it."""
@@ -84,7 +86,7 @@ class MasterFacts:
         over = {*done, *failed, *skipped}
         pending = [step.number for step in self.workflow.steps if step.number not in over]
         if current is None:
-            current = pending[0] if pending else None
+            current = next((number for number, it in statuses.items() if it not in DONE), None)
         now, started = records.utc_text(now_at), records.utc_text(self.started_at)
         run_id = self.layout.run_id
         return {

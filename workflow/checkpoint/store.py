@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from workflow.checkpoint import records
 from workflow.checkpoint.durable import Disk
-from workflow.checkpoint.layout import DAMAGED, FORMAT_VERSION, MARKER_NAME, RUN_ID, CheckpointRoot, RunLayout
+from workflow.checkpoint.layout import DAMAGED, FORMAT_VERSION, RUN_ID, CheckpointRoot, RunLayout
 from workflow.checkpoint.marker import Marker, MarkerDamagedError, decode, encode
 from workflow.checkpoint.records import Document, RecordDamagedError, RecordNewerError, StepRecord
 from workflow.errors import CheckpointError, NotRecordedError, listed, nearest, one_line
@@ -165,9 +165,10 @@ def read_markers(layout: RunLayout) -> Markers:
         return Markers(whole, damaged)
     try:
         for name in os.listdir(directory):
-            if not name.startswith("step_") or MARKER_NAME.match(name) is None:
+            digits = name[5:-9]
+            if not (name.endswith(".complete") and name.startswith("step_") and digits.isdecimal() and len(digits) > 1):
                 continue
-            number = int(name[5:-9])
+            number = int(digits)
             try:
                 data = _read(name, directory)
                 whole[number] = decode(data, run_id=run_id, number=number)
@@ -178,6 +179,15 @@ def read_markers(layout: RunLayout) -> Markers:
     finally:
         os.close(directory)
     return Markers(whole, damaged)
+
+
+def has_whole_marker(layout: RunLayout, number: int) -> bool:
+    """Return whether one step is marked complete."""
+    try:
+        decode(_read(layout.marker(number)), run_id=layout.run_id, number=number)
+    except (OSError, MarkerDamagedError):
+        return False
+    return True
 
 
 class States:
@@ -284,7 +294,7 @@ def write_epoch(disk: Disk, layout: RunLayout, epoch: int) -> None:
 
 def sweep(disk: Disk, layout: RunLayout) -> int:
     """Remove temporary files of earlier crashes; only under the lock of the run."""
-    return disk.sweep_temporaries(layout.path) + disk.sweep_temporaries(layout.state_dir)
+    return sum(disk.sweep_temporaries(directory) for directory in (layout.path, layout.state_dir, layout.lib))
 
 
 def project_inside(root: CheckpointRoot, project: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
 
 from workflow import __version__
-from workflow.errors import EXIT_BUG, EXIT_USAGE, WorkflowError, nearest, one_line
+from workflow.errors import EXIT_BUG, EXIT_USAGE, WorkflowError, nearest, one_line, printable
 
 # Command -> module that defines it under the same name; loaded when it is called.
 COMMANDS = {
@@ -25,6 +26,8 @@ LATER = ("explain", "checkpoint", "checkpoints", "graph", "report", "init", "doc
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its code; never returns."""
+    # Reading ten thousand steps makes no garbage worth looking for; the engine turns this on again.
+    gc.disable()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words in (["--version"], ["-V"]):
         print(f"workflow {__version__}")
@@ -85,8 +88,11 @@ def _dispatch(words: list[str]) -> int:
 
 def _command(words: list[str]) -> tuple[str, list[str]]:
     """Return which command was meant: bare options mean `run`."""
-    if "--checkpoint-status" in words and words[0] in ("--checkpoint-status", "run"):
-        return "status", [word for word in words if word not in ("--checkpoint-status", "run")]
+    if "--checkpoint-status" in words and (words[0] == "run" or words[0].startswith("-")):
+        # One by one: the next to it may well be the name of a directory.
+        rest = words[words[0] == "run" :]
+        rest.remove("--checkpoint-status")
+        return "status", rest
     if not words or words[0].startswith("-"):
         return "run", words
     name = words[0]
@@ -116,10 +122,19 @@ def _usage_text(error: object) -> str:
     import click
 
     assert isinstance(error, click.UsageError)
-    lines = [f"error: {error.format_message()}"]
-    if error.ctx is not None:
-        lines.append(f"help: {error.ctx.command_path} --help")
-    return "\n".join(lines)
+    command = error.ctx.command_path if error.ctx is not None else "workflow"
+    message, help = error.format_message(), f"what there is: {command} --help"
+    if isinstance(error, click.NoSuchOption):
+        message = f"there is no option {one_line(error.option_name)} of {command}"
+        if error.possibilities:
+            help = f"did you mean {' or '.join(sorted(error.possibilities))}? {help}"
+    elif isinstance(error, click.BadOptionUsage):
+        message = f"{one_line(error.option_name)} wants a value after it"
+    elif isinstance(error, click.MissingParameter) and error.param is not None:
+        message = f"{command} wants {error.param.make_metavar(error.ctx) if error.ctx else error.param.name}"
+    elif isinstance(error, click.BadParameter) and error.param is not None:
+        message = f"{' / '.join(error.param.opts)}: {error.message.rstrip('.')}"
+    return f"error: {printable(message)}\nhelp: {help}"
 
 
 HELP = """\

@@ -130,6 +130,8 @@ def run(
         source, resume = resume, NEWEST
     if resume_last and resume is None:
         resume = NEWEST
+    if plan_file is not None and source not in (None, plan_file):
+        raise UsageError("--plan is another word for SOURCE: give one of them", help=f"workflow run {one_line(plan_file)}")
     options = _options(given, source=source if source is not None else plan_file, resume=resume)
     return _plan(options, given) if dry_run else _run(options, given)
 
@@ -205,7 +207,9 @@ def _read_env_files(paths: tuple[str, ...]) -> dict[str, str]:
                 ]
             merged.update(values.decode(b"\n".join(lines)))
         except OSError as error:
-            raise UsageError(f"--env-file {one_line(path)}: {error.strerror}") from error
+            raise UsageError(
+                f"--env-file {one_line(path)} cannot be read: {error.strerror}", help="one KEY=value a line"
+            ) from error
         except values.ValuesError as error:
             raise UsageError(f"--env-file {one_line(path)}: {error}", help="one KEY=value a line") from error
     return merged

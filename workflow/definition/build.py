@@ -24,14 +24,17 @@ def build(
     Raises UsageError for a name in `params` that no step declares, when nothing else is wrong.
     """
     numbers = _numbers(raw.steps, problems)
-    names = [_name(step, number) for step, number in zip(raw.steps, numbers, strict=True)]
+    found = list(zip(raw.steps, numbers, strict=True))
+    names = [_name(step, number) for step, number in found]
     are_unique = _check_unique(raw.steps, numbers, names, problems)
-    needs = _needs(raw.steps, numbers, names, problems)
+    # Where a number, a name or a whole directory is missing, "there is no such step" may be wrong: it would mislead.
+    is_whole = not raw.is_partial and all(number >= 0 and not step.is_wrong("name") for step, number in found)
+    needs = _needs(raw.steps, numbers, names, problems, is_whole=is_whole)
     steps = [
         _step(step, number, name, need, project=project, params=params, problems=problems)
         for step, number, name, need in zip(raw.steps, numbers, names, needs, strict=True)
     ]
-    if are_unique:
+    if are_unique and is_whole:
         _check_cycle(raw.steps, steps, problems)
     time_limit_s = _time_limit_s(raw, problems)
     if problems:
@@ -48,9 +51,10 @@ def build(
 
 
 def _numbers(steps: Sequence[RawStep], problems: list[Problem]) -> list[int]:
-    """Return the number of each step: its own, or counted on from the one before."""
+    """Return the number of each step: its own, or counted on from the one before; below 0 while that is not known."""
     numbers: list[int] = []
     following = 0
+    unknown = 0
     for step in steps:
         own = step.values.get("number")
         if step.kind == "script":
@@ -62,6 +66,9 @@ def _numbers(steps: Sequence[RawStep], problems: list[Problem]) -> list[int]:
                         "number", "a script has its number in the name of its file", "take `number` out"
                     )
                 )
+        elif step.is_wrong("number") or (own is None and following < 0):
+            unknown -= 1
+            number = unknown
         else:
             number = following if own is None else int(own)
             if number > HIGHEST_NUMBER:
@@ -69,7 +76,7 @@ def _numbers(steps: Sequence[RawStep], problems: list[Problem]) -> list[int]:
                     step.problem(f"the number of this step is above {HIGHEST_NUMBER:,}", "give it a smaller number")
                 )
         numbers.append(number)
-        following = number + 1
+        following = number + 1 if number >= 0 else -1
     return numbers
 
 
@@ -118,7 +125,7 @@ def _place(step: RawStep, name: str) -> str:
 
 
 def _needs(
-    steps: Sequence[RawStep], numbers: list[int], names: list[str], problems: list[Problem]
+    steps: Sequence[RawStep], numbers: list[int], names: list[str], problems: list[Problem], *, is_whole: bool
 ) -> list[tuple[int, ...] | None]:
     """Return for each step the numbers it needs, sorted, each once; None for plain order."""
     result: list[tuple[int, ...] | None] = [None] * len(steps)
@@ -143,6 +150,8 @@ def _needs(
                         "rename the other one: a name should not be a number",
                     )
                 )
+            elif not candidates and not is_whole:
+                pass
             elif not candidates:
                 problems.append(
                     place.problem(f"there is no step `{one_line(str(word)[:80])}`", _nearest_step(str(word), by_name))
@@ -195,7 +204,7 @@ def _step(
         owner = "a script has a text of its own" if raw.kind == "script" else "the cell is the text of the step"
         place = raw.options.key("run") if raw.options else raw
         problems.append(place.problem(f"{owner}: `run` is for workflow.yaml", "take `run` out"))
-    declared = options.variables(raw, "params", problems)
+    declared = options.variables(raw, "params")
     return Step(
         number,
         name,
@@ -205,7 +214,7 @@ def _step(
         options.interpreter(raw, problems),
         raw.content_digest,
         options.working_directory(raw, project, problems),
-        options.variables(raw, "env", problems),
+        options.variables(raw, "env"),
         tuple((key, params.get(key, value)) for key, value in declared),
         needs,
         options.outputs(raw),

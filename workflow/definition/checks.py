@@ -52,7 +52,10 @@ def _checked(node: Node, validator: Validator, problems: list[Problem]) -> dict[
                     wrong.add(str(path[0]) if path else word)
             continue
         if "propertyNames" in error.relative_schema_path:
-            continue  # `options` says what is wrong with a name
+            name = str(error.instance)
+            problems.append(_variable_problem(node.at(path).key(name), name))
+            wrong.add(str(path[0]))
+            continue
         wrong.update(str(part) for part in path[:1])
         if path not in told:
             told.add(path)
@@ -89,7 +92,9 @@ def _problem(node: Node, path: tuple[str | int, ...], error: ValidationError) ->
             "name each file, or the directory they are in",
         )
     advice = ""
-    if error.validator == "enum" and isinstance(error.instance, str):
+    if error.instance is None and path[:1] in (("env",), ("params",)) and len(path) > 1:
+        advice = f'write `{one_line(word)}: ""` for an empty text'
+    elif error.validator == "enum" and isinstance(error.instance, str):
         near = nearest(error.instance, rule["enum"])
         advice = f"did you mean `{near}`?" if near else ""
     elif error.validator == "type" and rule.get("type") == "string" and isinstance(error.instance, int | float | bool):
@@ -98,6 +103,14 @@ def _problem(node: Node, path: tuple[str | int, ...], error: ValidationError) ->
         advice = f"write {_SPOKEN[str(error.instance).lower()]}"
     subject = f"an entry of `{one_line(word)}`" if path and isinstance(path[-1], int) else f"`{one_line(word)}`"
     return node.at(path).problem(f"{subject if word else 'this'} wants {wants}, not {found(error.instance)}", advice)
+
+
+def _variable_problem(place: Node, name: str) -> Problem:
+    if name.startswith("WORKFLOW_"):
+        message = f"`{one_line(name[:80])}` is kept for workflow itself"
+        return place.problem(message, "choose a name that does not begin with WORKFLOW_")
+    message = f"`{one_line(name[:80])}` cannot be the name of a variable"
+    return place.problem(message, "use letters, digits and `_`, and no digit first")
 
 
 _SPOKEN = {

@@ -38,7 +38,7 @@ def options_in(lines: Iterable[bytes], shown: str, first_line: int, problems: li
     space = all(text.startswith(" ") for text in decoded_lines if text.strip())
     page = Page(
         shown,
-        "\n".join(text[1:] if space else text for text in decoded_lines),
+        "".join(f"{text[1:] if space else text}\n" for text in decoded_lines),
         rows,
         [f"#|{text}" for text in decoded_lines],
         3 if space else 2,

@@ -15,6 +15,8 @@ from workflow.errors import Problem, count, one_line
 DEEPEST_NESTING = 100
 MOST_NODES = 1_000_000
 MOST_DIGITS = 18
+LARGEST_SHOWN_TEXT = 8_000_000  # characters; of a larger one no lines are shown, only their numbers
+LONGEST_EXCERPT = 300  # characters of a source line that a message shows
 # Both YAML readers end a line at these; so must the excerpt beside the caret.
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
@@ -47,8 +49,11 @@ class Page:
     def problem(self, message: str, row: int, column: int, length: int = 1, help: str = "") -> Problem:
         """Return a problem at `row` and `column`, both counted from 0 on this page."""
         if self.excerpts is None:
-            self.excerpts = _LINE_BREAK.split(self.text)
+            # Lines of a huge text would take many times its memory.
+            self.excerpts = _LINE_BREAK.split(self.text) if len(self.text) <= LARGEST_SHOWN_TEXT else ()
         excerpt = self.excerpts[row] if row < len(self.excerpts) else ""
+        if len(excerpt) > LONGEST_EXCERPT:
+            excerpt = excerpt[:LONGEST_EXCERPT] if column + self.shift < LONGEST_EXCERPT else ""
         return Problem(message, self.path, self.line(row), column + self.shift + 1, length, excerpt, help)
 
 

@@ -14,7 +14,6 @@ from workflow.errors import Problem, one_line
 
 LONGEST_DURATION_S = 3650 * 86400
 _DURATION = re.compile(r"(?:([0-9.]+)d)? ?(?:([0-9.]+)h)? ?(?:([0-9.]+)m)? ?(?:([0-9.]+)s?)?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHELL_HELP = "write it as in a shell: `shell: bash -eu`"
 _WANTS_DURATION = "a duration like 90s, 5m, 1h30m or 2d (or a number of seconds), more than 0 and less than 10 years"
 
@@ -43,21 +42,9 @@ def duration_problem(word: str, value: object) -> str:
     return f"`{word}` wants {_WANTS_DURATION}, not {found(value)}"
 
 
-def variables(raw: RawStep, word: str, problems: list[Problem]) -> tuple[tuple[str, str], ...]:
+def variables(raw: RawStep, word: str) -> tuple[tuple[str, str], ...]:
     """Return `env` or `params` as pairs in the order they were written."""
     values: Mapping[str, Any] = raw.values.get(word, {})
-    for name in values:
-        advice = ""
-        if not _VARIABLE.fullmatch(name):
-            message = f"`{one_line(name[:80])}` cannot be the name of a variable"
-            advice = "use letters, digits and `_`, and no digit first"
-        elif name.startswith("WORKFLOW_"):
-            message = f"`{one_line(name[:80])}` is kept for workflow itself"
-            advice = "choose a name that does not begin with WORKFLOW_"
-        else:
-            continue
-        place = raw.options.at([word]).key(name) if raw.options is not None else None
-        problems.append(place.problem(message, advice) if place else raw.problem(message, advice))
     return tuple((name, str(value)) for name, value in values.items())
 
 

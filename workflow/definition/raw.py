@@ -18,7 +18,7 @@ class RawStep:
 
     `place` is where problems of the whole step point (None: the file of `source`); `options` is the mapping
     the values in `values` came from. `text_interpreter` is what its own `#!` line or its kind says; None lets
-    the kernel read the line. `executable` False: a script with a `#!` line that may not be executed.
+    the kernel read the line.
     """
 
     source: Source
@@ -33,6 +33,15 @@ class RawStep:
     place: Node | None = None
     kind: str = "script"  # script, cell or item: what may and may not stand in its options
     objection: Problem | None = None  # why it cannot run as it is, unless `shell:` says how
+
+    def is_wrong(self, word: str) -> bool:
+        """Tell whether an option was given whose value made no sense; a problem tells of it already."""
+        return (
+            self.options is not None
+            and self.options.entries is not None
+            and word in self.options.entries
+            and word not in self.values
+        )
 
     def problem(self, message: str, help: str = "") -> Problem:
         """Return a problem with the step as a whole."""
@@ -49,11 +58,15 @@ class RawStep:
 
 @dataclass(slots=True)
 class RawWorkflow:
-    """The steps in the order they were found, and the words at the top (None: there are none)."""
+    """The steps in the order they were found, and the words at the top (None: there are none).
+
+    `is_partial`: there was more that could not be read, and problems tell of it.
+    """
 
     steps: list[RawStep]
     top: Node | None = None
     values: dict[str, Any] = field(default_factory=dict)
+    is_partial: bool = False
 
 
 def digest(data: bytes) -> str:

@@ -75,12 +75,14 @@ def read(directory: str, project: str, problems: list[Problem]) -> list[RawStep]
         quoted = [shlex.quote(one_line(name)) for name in sorted(seen)]
         inside = f"; it holds {listed(quoted, 4)}" if seen else "; it is empty"
         problems.append(Problem(f"there are no steps in this directory{inside}", shown, help=NAMES_HELP))
-    return [step for step in steps if step is not None]
+    return steps
 
 
-def _script(directory: int, prefix: str, number: int, match: re.Match[str], problems: list[Problem]) -> RawStep | None:
+def _script(directory: int, prefix: str, number: int, match: re.Match[str], problems: list[Problem]) -> RawStep:
+    """Return the step of one script; with a problem, too: otherwise others would seem to need a step there is not."""
     name = match[0]
     path = prefix + name
+    step = RawStep(Source(path), number, match[3] or "", script=path, interpreter=DEFAULT_SHELL)
     try:
         script = os.open(name, files.READ_FLAGS, dir_fd=directory)
         try:
@@ -88,7 +90,7 @@ def _script(directory: int, prefix: str, number: int, match: re.Match[str], prob
             if not stat.S_ISREG(status.st_mode):
                 message = f"this is {files.kind_of(status.st_mode)}, not a script"
                 problems.append(Problem(message, path, help="give it another name, or move it elsewhere"))
-                return None
+                return step
             # Asking for no more than there is: the buffer for a megabyte costs more than the reading.
             asked = min(status.st_size + 1, _CHUNK_BYTES)
             head = os.read(script, asked)
@@ -100,18 +102,16 @@ def _script(directory: int, prefix: str, number: int, match: re.Match[str], prob
             os.close(script)
     except OSError as error:
         problems.append(_open_problem(directory, name, path, error))
-        return None
-    step = RawStep(
-        Source(path),
-        number,
-        match[3] or "",
-        script=path,
-        interpreter=DEFAULT_SHELL,
-        content_digest=f"blake3:{whole.hexdigest()}",
-    )
+        return step
+    step.content_digest = f"blake3:{whole.hexdigest()}"
     if head.startswith(b"#!"):
         step.interpreter = None
         step.objection = _hashbang_objection(head, path, status, directory, name)
+    elif head.startswith(b"\xef\xbb\xbf"):
+        advice = f"sed -i '1s/^\\xEF\\xBB\\xBF//' {shlex.quote(path)}"
+        problems.append(
+            Problem("this script begins with a byte order mark, which no shell understands", path, 1, help=advice)
+        )
     elif match[4] != ".sh":
         step.objection = Problem(
             "nothing says what runs this script",

@@ -53,7 +53,9 @@ def read(path: str, project: str, problems: list[Problem]) -> RawWorkflow:
         if not steps.items:
             problems.append(steps.problem("the list of steps is empty", _EXAMPLE))
         for item in steps.items:
-            raw.steps.extend(_steps_of(item, shown, project, problems))
+            found_steps = _steps_of(item, shown, project, problems)
+            raw.steps.extend(found_steps)
+            raw.is_partial = raw.is_partial or not found_steps
     else:
         raw.steps.extend(_taken_in(steps if steps.text else top.at(["steps"]), steps, project, problems))
     return raw

@@ -215,21 +215,33 @@ def _syntax_problem(page: Page, error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     row, column = (mark.line, mark.column) if mark else (0, 0)
     said = error.problem or error.context or "it cannot be read"
-    lines = page.text.split("\n")
-    row_text = lines[row] if row < len(lines) else ""
     if "cannot start any token" in said or "found a tab" in said:
-        char = row_text[column : column + 1]
-        if char == "\t" or "\t" in row_text[: column + 1]:
+        char = _character_at(page, row, column)
+        if char == "\t":
             return page.problem("a tab cannot indent a line of YAML", row, column, 1, "use spaces")
-        return page.problem(f"a value cannot begin with `{char}`", row, column, 1, "put it in quotes")
+        return page.problem(f"a value cannot begin with `{one_line(char)}`", row, column, 1, "put it in quotes")
+    said_something = page.text.rstrip()
+    last_row = said_something.count("\n")
+    last_length = len(said_something) - (said_something.rfind("\n") + 1)
+    if (row, column) >= (last_row, last_length) and "quoted" not in (error.context or ""):
+        # Noticed at the very end: the last line that says anything is where people look.
+        advice = "close every `[` and `{`"
+        return page.problem("the text ends in the middle of something", last_row, last_length, 1, advice)
     for beginning, (message, advice) in _PLAIN_WORDS.items():
         if beginning in said:
             opened = error.context_mark
             # Unclosed things are noticed at the end of the text; the place to mend is where they begin.
-            if opened and ("closed" in message or row >= len(lines)):
+            if opened and "closed" in message:
                 row, column = opened.line, opened.column
             return page.problem(message, row, column, 1, advice)
     return page.problem(f"this is not YAML: {said}", row, column)
+
+
+def _character_at(page: Page, row: int, column: int) -> str:
+    at = 0
+    for _ in range(row):
+        at = page.text.find("\n", at) + 1
+    return page.text[at + column : at + column + 1]
 
 
 def _character_problem(page: Page) -> Problem:

@@ -38,26 +38,29 @@ class Orphan(NamedTuple):
 def adopt(
     layout: RunLayout,
     disk: Disk,
-    workflow: Workflow,
+    as_started: Callable[[], Workflow],
     *,
     say: Callable[[str, str], None],
     is_to_end: bool,
 ) -> list[StepRecord]:
     """Wait for steps that still run and commit what became of those the dead runner had in hand.
 
-    `workflow` is the definition they were started from. With `is_to_end` what still runs is ended
+    `as_started` returns the definition they were started from. With `is_to_end` what still runs is ended
     instead. Returns the outcomes taken over. Only under the lock of the run. Raises NotRecordedError.
     """
     holder = locks.read_holder(layout)
     if holder is None or holder.boot_id != locks.boot_id():
         # The machine was started anew since: an exit record may have outlived the outputs it vouches for.
         return []
+    adopted: list[StepRecord] = []
+    orphans = find_orphans(layout)
+    if not orphans:
+        return adopted
+    workflow = as_started()
     steps = {step.number: step for step in workflow.steps}
-    done = store.read_markers(layout).whole
-    adopted = []
-    for orphan in find_orphans(layout):
+    for orphan in orphans:
         step = steps.get(orphan.note.step)
-        if step is None or orphan.note.step in done:
+        if step is None or store.has_whole_marker(layout, orphan.note.step):
             continue
         exit_code = orphan.exit_code
         timed_out = False

@@ -80,6 +80,7 @@ class Engine:
         self._last_tick = 0.0
         self._progress: tuple[int, int] | None = None
         self._untold: StepStarted | None = None
+        self._is_master_stale = False
         self.interrupted_by: int | None = None
         self.error: WorkflowError | None = None
         self.statuses = {
@@ -94,6 +95,7 @@ class Engine:
 
         Never raises for what a step does: `error` and `interrupted_by` say what else happened.
         """
+        self._save_progress()
         while True:
             self._start_next()
             if self._in_hand is None and not self._committing:
@@ -248,6 +250,7 @@ class Engine:
             )
         )
         self._tell_start()
+        self._is_master_stale = True
 
     def _on_commit_failed(self, event: CommitFailed) -> None:
         del self._committing[event.record.step.number]
@@ -293,6 +296,8 @@ class Engine:
                 self._progress = progress
                 self._tell(StepProgress(hand.step, *progress))
         self._executor.reap()
+        if self._is_master_stale:
+            self._save_progress()
         self._tell(Tick(time.time()))
 
     # ------------------------------------------------------------------ behind them
@@ -322,7 +327,8 @@ class Engine:
 
     def _save_progress(self) -> None:
         try:
-            self._master.write_if_due(self.statuses, self._in_hand.step.number if self._in_hand else None)
+            current = self._in_hand.step.number if self._in_hand else None
+            self._is_master_stale = not self._master.write_if_due(self.statuses, current)
         except NotRecordedError as error:
             # It is derived, but a disk that refuses it will refuse the marker too.
             self._give_up(error)

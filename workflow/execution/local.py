@@ -69,15 +69,28 @@ class LocalExecutor:
         """
         number = step.number
         self.prepare_ahead(step)
+        files = (self._layout.output(number), self._layout.env(number), self._layout.events(number))
         if is_first:
+            self._keep_narrow(step)
             return 0
         self._disk.remove(self._layout.marker(number))
-        for path in (self._layout.output(number), self._layout.env(number), self._layout.events(number)):
+        for path in files:
             self._disk.remove(path, sync=False)
+        self._keep_narrow(step)
         try:
             return os.stat(self._layout.log(number)).st_size
         except OSError:
             return 0
+
+    def _keep_narrow(self, step: Step) -> None:
+        # The step makes these files itself, under the umask of the user. Where that would make them
+        # wider than ours may be, they are there before.
+        if 0o666 & ~self._umask & ~self._disk.file_mode:
+            layout, number = self._layout, step.number
+            for path in (layout.output(number), layout.env(number), layout.events(number), layout.summary(number)):
+                self._disk.write(path, b"", sync=False)
+            if step.text is not None:
+                self._disk.write(layout.script(number), b"", sync=False)
 
     def prepare_ahead(self, step: Step) -> None:
         """Make the step's own directory, which can be done while the step before runs."""
@@ -189,6 +202,7 @@ class LocalExecutor:
             lock_fd=lock_fd,
             environ=self._environ,
             umask=self._umask,
+            file_mode=self._disk.file_mode,
             ignored=self._ignored,
         )
         self.worker_number = number

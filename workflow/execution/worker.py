@@ -47,9 +47,12 @@ class Worker:
         lock_fd: int,
         environ: Mapping[str, str],
         umask: int,
+        file_mode: int,
         ignored: frozenset[int],
     ) -> None:
         """Start it. Takes over `lock_fd`. `ignored` are the signals that steps are to ignore, as we were told to.
+
+        `umask` is that of the steps, `file_mode` what logs and exit records may have at most.
 
         Raises WorkflowError when no shell can be started.
         """
@@ -72,7 +75,7 @@ class Worker:
                     program,
                     str(number),
                     f"{umask:04o}",
-                    f"{umask | 0o022:04o}",
+                    f"{umask | (0o777 & ~file_mode & ~0o111):04o}",
                 ],
                 {
                     **environ,
@@ -84,7 +87,7 @@ class Worker:
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, command_read, 0),
                     (os.POSIX_SPAWN_DUP2, answer_write, 1),
-                    (os.POSIX_SPAWN_OPEN, 2, stderr_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644 & ~umask),
+                    (os.POSIX_SPAWN_OPEN, 2, stderr_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, file_mode & ~umask),
                     (os.POSIX_SPAWN_DUP2, lock_fd, LOCK_DESCRIPTOR),
                 ],
                 setsid=True,

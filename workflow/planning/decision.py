@@ -29,6 +29,8 @@ class Fact(NamedTuple):
 
 
 NOTHING_KNOWN = Fact()
+DONE = Fact(is_done=True)
+BYPASSED = Decision(Choice.BYPASS, (Reason("completed"),))
 
 
 class Request(NamedTuple):
@@ -40,6 +42,9 @@ class Request(NamedTuple):
     retry_failed: bool = False
     skip_failed: bool = False
     revalidate: bool = False
+
+
+EVERYTHING = Request()
 
 
 def decide(
@@ -54,10 +59,14 @@ def decide(
     if request.revalidate:
         changed = {number for number in order if (fact := facts.get(number)) and fact.is_done and fact.changes}
         downstream = graph.dependents(steps, changed) - changed if changed else set()
+    is_plain = request == EVERYTHING
     decisions: dict[int, Decision] = {}
     left_failed: set[int] = set()
     for number in order:
         fact = facts.get(number, NOTHING_KNOWN)
+        if is_plain and fact is DONE:
+            decisions[number] = BYPASSED
+            continue
         decision = _decide_one(number, fact, request, first <= place[number] <= last, number in downstream)
         needs = by_number[number].needs
         if decision.choice is Choice.RUN and left_failed and needs and left_failed.intersection(needs):

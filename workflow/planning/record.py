@@ -9,7 +9,7 @@ from workflow.checkpoint.layout import RunLayout, label
 from workflow.checkpoint.marker import Marker, posix_cksum
 from workflow.checkpoint.records import Document, RecordDamagedError
 from workflow.model import Attempt, Reason, Step, Workflow
-from workflow.planning.decision import Fact
+from workflow.planning.decision import DONE, Fact
 from workflow.planning.fingerprint import Manifest, differences, fingerprint, manifest
 
 
@@ -136,6 +136,12 @@ def _done(step: Step, marker: Marker, old: int, states: store.States, recorded: 
     recorded.markers[step.number] = marker
     identity = recorded.identities[step.number]
     changes: tuple[Reason, ...] = ()
+    if (
+        marker.fingerprint == identity.fingerprint
+        and marker.completed_by == "runner"
+        and step.number not in recorded.moves
+    ):
+        return DONE
     if marker.fingerprint != identity.fingerprint:
         changes = _changes(data, identity)
     detail = (

@@ -107,6 +107,8 @@ class PlainConsole:
             self.outlet.say(line)
 
     def _tell_notice(self, event: Notice) -> None:
+        if self._is_quiet and event.level == "note":
+            return
         self.outlet.complain(notice_text(event, self.palette))
         self.outlet.pump()
 
@@ -192,7 +194,7 @@ class PlainConsole:
     def _resume(self) -> str:
         if self._resume_command or self._started is None:
             return self._resume_command
-        return f"workflow resume {self._started.run_id}"
+        return self._started.resume_command or f"workflow resume {self._started.run_id}"
 
     def _error_coloured(self, message: str) -> str:
         return message.replace("error:", self.palette.red("error:"), 1)

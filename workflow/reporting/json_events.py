@@ -36,7 +36,7 @@ class JsonEvents:
     - `run_started`: run_id, run_dir, workflow {name, project, source, steps [{step, name}]}, epoch,
       decisions [{step, choice, reasons [{code, detail}]}] (by number), to_run, bypassed,
       expected_s {number as text: seconds}
-    - `notice`: message, help
+    - `notice`: message, help, level (`note`, `warning`, `error`)
     - `step_started`: step, name, attempt, log_path, started_at, reason {code, detail}, log_offset_bytes
     - `step_progress`: step, name, done, total
     - `step_finished`: step, name, status, attempt {number, epoch, started_at, ended_at, exit_code, signal,

@@ -124,8 +124,9 @@ def signal_name(number: int) -> str:
 
 
 def notice_text(event: Notice, palette: Palette) -> str:
-    """Return a warning, with its help line when it has one."""
-    text = f"{palette.yellow('warning:')} {printable(event.message)}"
+    """Return a note, a warning or an error, with its help line when it has one."""
+    colour = {"warning": palette.yellow, "error": palette.red}.get(event.level, palette.dim)
+    text = f"{colour(f'{event.level}:')} {printable(event.message)}"
     return f"{text}\nhelp: {printable(event.help)}" if event.help else text
 
 
