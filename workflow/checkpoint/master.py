@@ -32,7 +32,7 @@ class MasterWriter:
         self._not_before = 0.0
 
     def write_if_due(self, statuses: Mapping[int, Status], current: int | None) -> bool:
-        """Write it unless that would take too much of the run's time; return whether it was. Raises NotRecordedError."""
+        """Write it unless that would cost too much; return whether it was written. Raises NotRecordedError."""
         if time.monotonic() < self._not_before:
             return False
         self.write(statuses, current, RunStatus.IN_PROGRESS if self._facts.epoch == 1 else RunStatus.RETRYING)

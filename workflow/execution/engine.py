@@ -81,6 +81,7 @@ class Engine:
         self._progress: tuple[int, int] | None = None
         self._untold: StepStarted | None = None
         self._is_master_stale = False
+        self._unsubmitted: list[StepRecord] = []
         self.interrupted_by: int | None = None
         self.error: WorkflowError | None = None
         self.statuses = {
@@ -98,6 +99,7 @@ class Engine:
         self._save_progress()
         while True:
             self._start_next()
+            self._submit()
             if self._in_hand is None and not self._committing:
                 break
             event = self._inbox.next(self._wait_s())
@@ -125,9 +127,13 @@ class Engine:
         # again stays bounded, and a disk that is slower than the steps sets the pace.
         if self._in_hand is not None or len(self._committing) > 1 or not self._queue or self._is_stopping:
             return
-        step = self._steps[self._queue.pop()]
+        step = self._steps[self._queue[-1]]
+        if step.interactive and self._committing:
+            return  # it gets the terminal when all that came before has been told
+        self._queue.pop()
         past = self._past.get(step.number, ())
         number = past[-1].number + 1 if past else 1
+        reason = self._decisions[step.number].reasons[0]
         started_at = time.time()
         try:
             log_offset = self._executor.prepare(step, is_first=not past and self._epoch == 1)
@@ -136,20 +142,22 @@ class Engine:
                 for n, r in self._committing.items()
             ]
             self._executor.note((*in_hand, RunningNote(step.number, self._epoch, number, started_at)))
+            self._untold = StepStarted(step, number, self._layout.log(step.number), started_at, reason, log_offset)
+            if step.interactive:
+                self._tell_start()
             self._executor.start(step, self._epoch, number)
         except WorkflowError as error:
+            self._untold = None
             self._give_up(error)
             return
         started = self._inbox.now()
         self._ladder = ladder.Ladder()
         self._progress = None
-        reason = self._decisions[step.number].reasons[0]
-        deadline = None if step.timeout_s is None else started + step.timeout_s
+        attempt = Attempt(number, self._epoch, started_at, log_offset_bytes=log_offset)
         self._in_hand = InHand(
-            step, Attempt(number, self._epoch, started_at, log_offset_bytes=log_offset), reason, started, deadline
+            step, attempt, reason, started, None if step.timeout_s is None else started + step.timeout_s
         )
         self._move(step.number, Status.RUNNING)
-        self._untold = StepStarted(step, number, self._layout.log(step.number), started_at, reason, log_offset)
         self._tell_start()
         self._save_progress()
         if self._queue:
@@ -228,7 +236,13 @@ class Engine:
                 tail=outcome.log_tail(self._layout.log(hand.step.number), attempt.log_offset_bytes)
             )
         self._committing[hand.step.number] = record
-        self._committer.submit(record)
+        self._unsubmitted.append(record)
+
+    def _submit(self) -> None:
+        # After the next step was started: its shell comes up while the commit goes on.
+        for record in self._unsubmitted:
+            self._committer.submit(record)
+        self._unsubmitted.clear()
 
     def _on_committed(self, record: StepRecord) -> None:
         number = record.step.number

@@ -116,7 +116,9 @@ class PlainConsole:
         number = event.step.number
         title = one_line(event.step.title)
         self._running[number] = title
-        if self._output == "stream":
+        if event.step.interactive:
+            pass  # what it says goes to the terminal by itself
+        elif self._output == "stream":
             self._following.start(number, title, event.log_path, event.log_offset_bytes)
         elif self._output == "group":
             # every attempt of a step is part of its output: the first offset counts
