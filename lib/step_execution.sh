@@ -5,7 +5,9 @@
 # A step that wants the functions says:   . "$WORKFLOW_LIB/step_execution.sh"
 # The runner starts a worker with:        sh -c '. "$0"; workflow_worker' LIB/step_execution.sh
 #
-# Names: step_* is for steps, workflow_* is ours.
+# Names: step_* is for steps, workflow_* is ours. A step may source this under `set -eu`, with any IFS
+# and any PATH, in sh, bash, ksh, mksh, zsh or yash: nothing here splits words, and the few programs
+# it needs are looked for where the system keeps its own.
 
 workflow_newline='
 '
@@ -14,64 +16,67 @@ workflow_newline='
 
 # step_output KEY VALUE: publish a value; later steps see it as an environment variable.
 step_output() {
-    workflow_publish "${WORKFLOW_OUTPUT:?step_output works inside a step only}" "$@"
+    workflow_publish step_output "${WORKFLOW_OUTPUT:?step_output works inside a step only}" "$@"
 }
 
 # step_env KEY VALUE: put a variable into the environment of later steps.
 step_env() {
-    workflow_publish "${WORKFLOW_ENV:?step_env works inside a step only}" "$@"
+    workflow_publish step_env "${WORKFLOW_ENV:?step_env works inside a step only}" "$@"
 }
 
 # step_warning TEXT: shown in the summary and kept in the step state; the step goes on.
 step_warning() {
-    workflow_event warning "$*"
-    printf 'warning: %s\n' "$*"
+    workflow_join "$@"
+    workflow_event warning "$workflow_joined" || return
+    printf 'warning: %s\n' "$workflow_joined"
 }
 
 # step_error TEXT: kept in the step state; it does not end the step.
 step_error() {
-    workflow_event error "$*"
-    printf 'error: %s\n' "$*" >&2
+    workflow_join "$@"
+    workflow_event error "$workflow_joined" || return
+    printf 'error: %s\n' "$workflow_joined" >&2
 }
 
 # step_progress DONE TOTAL: shown in the live line.
 step_progress() {
-    case ${1:-}${2:-} in
-    '' | *[!0-9]*)
+    if [ "$#" -ne 2 ] || ! workflow_is_number "$1" || ! workflow_is_number "$2"; then
         printf 'step_progress: wants two whole numbers: step_progress DONE TOTAL\n' >&2
         return 2
-        ;;
-    esac
+    fi
     workflow_event progress "$1 $2"
 }
 
 # step_save KEY VALUE, step_load KEY: keep a value across attempts and resumes of this very step.
+# step_load returns 1 when nothing was saved.
 step_save() {
-    workflow_check_key "${1:-}" step_save || return 2
+    workflow_check_key "${1-}" step_save || return 2
     # Written beside and renamed, so that a kill leaves the old value or the new one.
     printf '%s' "${2-}" >"${WORKFLOW_STATE:?step_save works inside a step only}/$1.saving" &&
-        mv -f "$WORKFLOW_STATE/$1.saving" "$WORKFLOW_STATE/$1.saved"
+        workflow_system mv -f "$WORKFLOW_STATE/$1.saving" "$WORKFLOW_STATE/$1.saved"
 }
 
 step_load() {
-    workflow_check_key "${1:-}" step_load || return 2
+    workflow_check_key "${1-}" step_load || return 2
     [ -f "${WORKFLOW_STATE:?step_load works inside a step only}/$1.saved" ] || return 1
-    cat "$WORKFLOW_STATE/$1.saved"
+    workflow_system cat "$WORKFLOW_STATE/$1.saved"
 }
 
 # step_once NAME COMMAND...: run COMMAND unless it succeeded under NAME before in this run.
 step_once() {
-    workflow_check_key "${1:-}" step_once || return 2
-    workflow_once=${WORKFLOW_RUN_DIR:?step_once works inside a step only}/state/once_$1
-    shift
-    if [ -e "$workflow_once" ]; then
+    workflow_check_key "${1-}" step_once || return 2
+    if [ "$#" -lt 2 ]; then
+        printf 'step_once: wants a name and a command: step_once NAME COMMAND...\n' >&2
+        return 2
+    fi
+    if [ -e "${WORKFLOW_RUN_DIR:?step_once works inside a step only}/state/once_$1" ]; then
         return 0
     fi
-    # No `&&` after the command: it would take the effect of `set -e` away inside it.
-    "$@"
+    # No `&&` or `if` around the command: it would take the effect of `set -e` away inside it.
+    workflow_without_first "$@"
     workflow_once_code=$?
     [ "$workflow_once_code" -eq 0 ] || return "$workflow_once_code"
-    : >"$workflow_once"
+    true >"$WORKFLOW_RUN_DIR/state/once_$1"
 }
 
 # step_checkpoint [NAME]: not in this version; it says so and fails, so that nobody relies on it.
@@ -88,19 +93,27 @@ step_mask() {
 
 # ---------------------------------------------------------------- behind them
 
-# workflow_publish FILE KEY VALUE
+# workflow_publish FUNCTION FILE KEY VALUE
 workflow_publish() {
-    workflow_check_key "${2:-}" step_output || return 2
-    case ${3-} in
+    if [ "$#" -gt 4 ]; then
+        printf '%s: wants one value, in quotes: %s KEY "VALUE"\n' "$1" "$1" >&2
+        return 2
+    fi
+    workflow_check_key "${3-}" "$1" || return 2
+    if workflow_is_reserved "$3"; then
+        printf '%s: the name %s is reserved\n' "$1" "$3" >&2
+        return 2
+    fi
+    case ${4-} in
     *"$workflow_newline"*)
         workflow_end=END
-        while workflow_has_line "$3" "$workflow_end"; do
+        while workflow_has_line "$4" "$workflow_end"; do
             workflow_end=${workflow_end}_
         done
-        printf '%s<<%s\n%s\n%s\n' "$2" "$workflow_end" "$3" "$workflow_end" >>"$1"
+        printf '%s<<%s\n%s\n%s\n' "$3" "$workflow_end" "$4" "$workflow_end" >>"$2"
         ;;
     *)
-        printf '%s=%s\n' "$2" "${3-}" >>"$1"
+        printf '%s=%s\n' "$3" "${4-}" >>"$2"
         ;;
     esac
 }
@@ -113,13 +126,53 @@ workflow_has_line() {
     esac
 }
 
+# workflow_check_key KEY FUNCTION. Letters one by one: a range means something else in some locales.
 workflow_check_key() {
     case $1 in
-    '' | [0-9]* | *[!A-Za-z0-9_]*)
+    '' | [0123456789]* | *[!ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_]*)
         printf '%s: "%s" is no name: letters, digits and _ only, no digit first\n' "$2" "$1" >&2
         return 1
         ;;
     esac
+}
+
+# Names that are ours, or that a shell does not let one export.
+workflow_is_reserved() {
+    case $1 in
+    WORKFLOW_* | workflow_* | files_modified) return 0 ;;
+    _ | IFS | LINENO | OPTIND | PPID | UID | EUID | GID | EGID | BASHOPTS | SHELLOPTS) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+workflow_is_number() {
+    case $1 in
+    '' | *[!0123456789]*) return 1 ;;
+    esac
+}
+
+# Set workflow_joined to the arguments with blanks between, whatever IFS is.
+workflow_join() {
+    workflow_joined=${1-}
+    [ "$#" -eq 0 ] || shift
+    for workflow_word in "$@"; do
+        workflow_joined="$workflow_joined $workflow_word"
+    done
+}
+
+workflow_without_first() {
+    shift
+    "$@"
+}
+
+# workflow_system PROGRAM ARGUMENT...: found where the system keeps it, whatever the step did to PATH;
+# where the system does not say (command -p finds nothing), in PATH.
+workflow_system() {
+    if command -p true 2>/dev/null; then
+        command -p "$@"
+    else
+        command "$@"
+    fi
 }
 
 # One event a line: KIND TEXT, newlines in TEXT folded to blanks.
@@ -140,11 +193,12 @@ workflow_event() {
 # Read as data, line by line: nothing in it is evaluated. Returns 1 at the first line it cannot read.
 workflow_load_values() {
     while IFS= read -r workflow_line || [ -n "$workflow_line" ]; do
-        workflow_key=${workflow_line%%[!A-Za-z0-9_]*}
+        workflow_key=${workflow_line%%[!ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_]*}
         workflow_rest=${workflow_line#"$workflow_key"}
         case $workflow_key in
-        '' | [0-9]* | WORKFLOW_* | workflow_*) return 1 ;;
+        '' | [0123456789]*) return 1 ;;
         esac
+        ! workflow_is_reserved "$workflow_key" || return 1
         case $workflow_rest in
         =*) workflow_value=${workflow_rest#=} ;;
         '<<'?*)
@@ -152,7 +206,8 @@ workflow_load_values() {
             workflow_value=
             workflow_glue=
             while :; do
-                IFS= read -r workflow_line || return 1
+                # The last line of a file may lack its newline: it still counts.
+                IFS= read -r workflow_line || [ "$workflow_line" = "$workflow_end" ] || return 1
                 [ "$workflow_line" != "$workflow_end" ] || break
                 workflow_value=$workflow_value$workflow_glue$workflow_line
                 workflow_glue=$workflow_newline
@@ -160,8 +215,10 @@ workflow_load_values() {
             ;;
         *) return 1 ;;
         esac
+        # One string of an environment ends at 128 KiB; a longer one would make every later exec fail.
+        [ "${#workflow_value}" -le 120000 ] || return 1
         # `export NAME=value` with a name from a variable: the value is not looked at again.
-        export "$workflow_key=$workflow_value"
+        export "$workflow_key=$workflow_value" || return 1
     done <"$1"
 }
 
@@ -171,12 +228,20 @@ workflow_load_values() {
 # A file and not an argument: one argument ends at 128 KiB. printf is built in, so no limit holds.
 workflow_text() {
     workflow_script=$WORKFLOW_RUN_DIR/state/step_$WORKFLOW_STEP.script
-    printf '%s\n' "$1" >"$workflow_script"
+    # Half a text could run to a good end: on a full disk nothing of it may run.
+    printf '%s\n' "$1" >"$workflow_script" || {
+        printf 'workflow: cannot write the text of this step to %s\n' "$workflow_script"
+        exit 126
+    }
 }
 
-# workflow_enter DIRECTORY: relative to the project.
+# workflow_enter DIRECTORY: relative to the project. The whole path, so that neither CDPATH nor `cd -` is meant.
 workflow_enter() {
-    cd -- "$1" || {
+    case $1 in
+    /*) workflow_directory=$1 ;;
+    *) workflow_directory=$WORKFLOW_PROJECT/$1 ;;
+    esac
+    cd -- "$workflow_directory" || {
         printf 'workflow: cannot enter the working directory of this step: %s\n' "$1"
         exit 126
     }
@@ -224,14 +289,27 @@ workflow_run_attempt() {
         workflow_code=nolog
         return
     fi
-    (
-        trap - TERM INT HUP
-        exec </dev/null >>"$workflow_log" 2>&1
-        umask "$workflow_umask"
-        workflow_prepare
-        "workflow_step_$workflow_step"
-    )
+    (workflow_become_step)
     workflow_code=$?
+    workflow_record_exit
+}
+
+# In a process of its own: from here on it is the step.
+workflow_become_step() {
+    trap - TERM INT HUP
+    exec </dev/null >>"$workflow_log" 2>&1
+    umask "$workflow_umask"
+    workflow_prepare
+    "workflow_step_$workflow_step"
+}
+
+workflow_record_exit() {
+    # ksh says 256+n and yash 384+n for signal n; the record says 128+n.
+    if [ "$workflow_code" -ge 384 ]; then
+        workflow_code=$((workflow_code - 256))
+    elif [ "$workflow_code" -gt 255 ]; then
+        workflow_code=$((workflow_code - 128))
+    fi
     printf '%s %s %s %s END\n' "$workflow_step" "$workflow_epoch" "$workflow_attempt" "$workflow_code" >>"$workflow_exits"
 }
 
@@ -252,7 +330,7 @@ workflow_prepare() {
     fi
 }
 
-# Run a program as the step; resume.sh redefines this to set a limit in time.
+# Become the program of the step; workflow_optimization.sh has its own, with a session and a limit in time.
 workflow_exec() {
     exec "$@"
 }
@@ -276,6 +354,6 @@ workflow_foreground() {
         "workflow_step_$workflow_step"
     )
     workflow_code=$?
-    printf '%s %s %s %s END\n' "$workflow_step" "$workflow_epoch" "$workflow_attempt" "$workflow_code" >>"$workflow_exits"
+    workflow_record_exit
     return "$workflow_code"
 }

@@ -210,7 +210,8 @@ def _project_of(
 ) -> str:
     """Return where the steps of a run start from: here, when its checkpoints lie here; else where they did."""
     recorded = str(stored.get("definition", {}).get("project", project))
-    if not store.project_inside(root, project):
+    # A link from here to a larger disk counts as here.
+    if not (root.path.startswith(project + os.sep) or store.project_inside(root, project)):
         if os.path.isdir(recorded):
             return recorded
         raise CheckpointError(

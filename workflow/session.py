@@ -233,7 +233,7 @@ class _Run:
                 master=master,
             )
             exit_code = engine.run()
-            executor.close()
+            executor.close(tuple(engine.uncommitted))
             error = engine.error
             statuses = _with_past(engine.statuses, recorded)
             status = _run_status(statuses)

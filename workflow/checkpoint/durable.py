@@ -148,7 +148,12 @@ class Disk:
         if fd is None:
             fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._directories[directory] = fd
-        self._call("fsync", os.fsync, fd)
+        try:
+            self._call("fsync", os.fsync, fd)
+        except OSError:
+            # Never again on this descriptor. Not closed: another thread may be syncing through it.
+            self._directories.pop(directory, None)
+            raise
 
     def sync_file(self, path: str) -> None:
         """Make a file somebody else wrote durable (a declared output). Raises NotRecordedError."""

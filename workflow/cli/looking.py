@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from workflow import inspection
-from workflow.errors import UsageError, listed, nearest, one_line, printable
+from workflow.errors import DefinitionError, UsageError, listed, nearest, one_line, printable
 from workflow.session import open_root, project_directory
 
 FOLLOW_PAUSE_S = 0.1
@@ -99,7 +99,17 @@ def lint(source: str | None, as_json: bool) -> int:
     from workflow.definition import loader
 
     project = project_directory()
-    workflow = loader.load(project, source)
+    try:
+        workflow = loader.load(project, source)
+    except DefinitionError as error:
+        if not as_json:
+            raise
+        from workflow.cli.printing import print_json
+
+        path = loader.source_path(project, source)
+        problems = [problem._asdict() for problem in error.problems]
+        print_json({"source": path, "steps": None, "problems": problems, "ignored": []})
+        return error.exit_code
     directory = workflow.source if os.path.isdir(workflow.source) else None
     ignored = loader.ignored_files(directory) if directory else []
     if as_json:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from workflow.errors import EXIT_OK, EXIT_WORK_TO_DO, UsageError, one_line
+from workflow.errors import EXIT_OK, EXIT_WORK_TO_DO, UsageError, one_line, printable
 from workflow.session import NEWEST, Options, environment
 from workflow.session import run as run_session
 
@@ -246,5 +246,7 @@ def _plan(options: Options, given: dict[str, Any], *, with_exit_code: bool = Fal
         from workflow.cli.printing import print_text, style_of_stdout
         from workflow.reporting.plan_view import plan_text
 
+        for notice in document["notices"]:
+            print(f"note: {printable(notice)}", file=sys.stderr)
         print_text(plan_text(document, style_of_stdout().colour))
     return EXIT_WORK_TO_DO if with_exit_code and document["will_run"] else EXIT_OK

@@ -47,14 +47,17 @@ class _Reader:
         self.at = 0
         self.row = 0
         self.row_start = 0
+        self.counted_to = 0
         self.nodes = 0
 
     def place(self, at: int) -> tuple[int, int]:
         """Return row and column, counted from 0, of an offset at or after the last one asked for."""
-        newlines = self.text.count("\n", self.row_start, at)
+        newlines = self.text.count("\n", self.counted_to, at)
         if newlines:
             self.row += newlines
-            self.row_start = self.text.rfind("\n", self.row_start, at) + 1
+            self.row_start = self.text.rfind("\n", self.counted_to, at) + 1
+        # From here on next time: from the start of the row, a huge text on one line would take for ever.
+        self.counted_to = max(at, self.counted_to)
         return self.row, at - self.row_start
 
     def document(self) -> Node | None:

@@ -103,7 +103,7 @@ def is_alive(disk: Disk, layout: RunLayout, orphan: Orphan) -> bool:
         return False
     if not os.path.isdir("/proc/self"):
         return True
-    return bool(processes.find_step_processes(layout.run_id, f"{orphan.note.step:02d}", worker=None))
+    return bool(processes.find_step_processes(layout.path, f"{orphan.note.step:02d}", worker=None))
 
 
 def _wait(
@@ -131,7 +131,7 @@ def _wait(
             if number not in sent:
                 sent.add(number)
                 say(f"ending step {step.title}, which still ran without its runner", "")
-                for pid in processes.find_step_processes(layout.run_id, step.label, worker=None):
+                for pid in processes.find_step_processes(layout.path, step.label, worker=None):
                     processes.signal_one(pid, number)
         elif time.monotonic() - said_at > SAY_AGAIN_S:
             said_at = time.monotonic()

@@ -80,6 +80,12 @@ class Committer:
             self._disk.remove_empty_directory(self._layout.own_dir(record.step.number))
         except NotRecordedError as error:
             self._put(CommitFailed(record, error))
+        except Exception as error:  # noqa: BLE001 a thread that dies in silence would leave the engine waiting for ever
+            self._put(
+                CommitFailed(
+                    record, NotRecordedError(f"step {record.step.title}: {error!r} (this is a bug in workflow)")
+                )
+            )
         else:
             self._put(Committed(record))
 

@@ -18,8 +18,8 @@ from workflow.errors import InvariantError, NotRecordedError, WorkflowError
 from workflow.events import Event, Interrupted, Notice, Observer, StepFinished, StepProgress, StepStarted, Tick
 from workflow.execution import ladder, outcome
 from workflow.execution.committer import CommitFailed, Committed, Committer
+from workflow.execution.executor import Executor
 from workflow.execution.inbox import Inbox, SignalCame
-from workflow.execution.local import LocalExecutor
 from workflow.execution.worker import StepEnded, WorkerGone
 from workflow.model import LEGAL_MOVES, Attempt, Choice, Decision, Reason, Status, Step, Workflow
 
@@ -52,7 +52,7 @@ class Engine:
         manifests: Manifests,
         past: Mapping[int, tuple[Attempt, ...]],
         inbox: Inbox,
-        executor: LocalExecutor,
+        executor: Executor,
         committer: Committer,
         observers: Sequence[Observer],
         master: MasterWriter,
@@ -82,6 +82,7 @@ class Engine:
         self._untold: StepStarted | None = None
         self._is_master_stale = False
         self._unsubmitted: list[StepRecord] = []
+        self.uncommitted: list[RunningNote] = []
         self.interrupted_by: int | None = None
         self.error: WorkflowError | None = None
         self.statuses = {
@@ -267,8 +268,14 @@ class Engine:
         self._is_master_stale = True
 
     def _on_commit_failed(self, event: CommitFailed) -> None:
-        del self._committing[event.record.step.number]
-        self._move(event.record.step.number, Status.CANCELLED)
+        record = event.record
+        number = record.step.number
+        del self._committing[number]
+        self._move(number, Status.CANCELLED)
+        if record.failure is None:
+            # It did its work, and its exit record says so: the next resume takes that over.
+            last = record.attempts[-1]
+            self.uncommitted.append(RunningNote(number, self._epoch, last.number, last.started_at))
         self._give_up(event.error)
         self._climb(ladder.TERMINATE)
 

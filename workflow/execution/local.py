@@ -155,7 +155,7 @@ class LocalExecutor:
         """End what is left of a step that did not end well; `whole_session` also what lost its mark."""
         worker = self._worker.pid if self._worker is not None else None
         processes.end_step_processes(
-            self._layout.run_id,
+            self._layout.path,
             step.label,
             worker=worker if whole_session else None,
             spare={worker} if worker else set(),
@@ -247,10 +247,13 @@ class LocalExecutor:
         """Collect ended strangers that became our children."""
         processes.reap_strangers({it.pid for it in (self._worker, self._interactive) if it is not None})
 
-    def close(self) -> None:
-        """Let the worker go; nothing is in hand any more."""
+    def close(self, uncommitted: tuple[RunningNote, ...] = ()) -> None:
+        """Let the worker go; nothing is in hand any more but what ended well and could not be recorded."""
         if self._worker is None:
             return
         if self._note is not None:
-            self._note.put("")
+            try:
+                self._note.put(encode_running(uncommitted))
+            except NotRecordedError:  # what stands there still makes the next resume look twice, no more
+                pass
         self.lose_worker(self._worker.number)

@@ -2,7 +2,7 @@
 
 A step is ended by signalling the process group of its worker. What left the group (setsid, a
 double fork) is found through /proc by its session, its ancestry and the WORKFLOW_RUN_ID and
-WORKFLOW_STEP in its environment. Where there is no /proc, the group is all we reach.
+WORKFLOW_STEP in its environment, told apart from runs of other projects by WORKFLOW_RUN_DIR. Where there is no /proc, the group is all we reach.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def reap_strangers(known: set[int]) -> None:
             return
 
 
-def end_step_processes(run_id: str, label: str, *, worker: int | None, spare: set[int]) -> int:
+def end_step_processes(run_dir: str, label: str, *, worker: int | None, spare: set[int]) -> int:
     """Kill whatever is left of a step, until nothing is; return how many processes were ended.
 
     `worker` is the pid of its worker (session and ancestry count), None when that is gone or when
@@ -67,7 +67,7 @@ def end_step_processes(run_id: str, label: str, *, worker: int | None, spare: se
     """
     ended: set[int] = set()
     for _ in range(SWEEPS):
-        found = find_step_processes(run_id, label, worker=worker) - spare
+        found = find_step_processes(run_dir, label, worker=worker) - spare
         if not found:
             break
         for pid in found:
@@ -78,9 +78,12 @@ def end_step_processes(run_id: str, label: str, *, worker: int | None, spare: se
     return len(ended)
 
 
-def find_step_processes(run_id: str, label: str, *, worker: int | None) -> set[int]:
-    """Return the pids of living processes that belong to a step; empty where there is no /proc."""
-    marks = (f"WORKFLOW_RUN_ID={run_id}".encode(), f"WORKFLOW_STEP={label}".encode())
+def find_step_processes(run_dir: str, label: str, *, worker: int | None) -> set[int]:
+    """Return the pids of living processes that belong to a step of a run; empty where there is no /proc."""
+    marks = (
+        b"WORKFLOW_RUN_ID=" + os.fsencode(os.path.basename(run_dir)),
+        f"WORKFLOW_STEP={label}".encode(),
+    )
     parents: dict[int, int] = {}
     found: set[int] = set()
     try:
@@ -105,13 +108,25 @@ def find_step_processes(run_id: str, label: str, *, worker: int | None) -> set[i
                 environment = file.read().split(b"\0")
         except (OSError, IndexError, ValueError):
             continue
-        if marks[0] in environment and marks[1] in environment:
+        if marks[0] in environment and marks[1] in environment and _is_of(run_dir, environment):
             found.add(pid)
     if worker is not None:
         found |= _descendants(worker, parents)
         found.discard(worker)
     found |= _descendants_of_all(found, parents)
     return found
+
+
+def _is_of(run_dir: str, environment: list[bytes]) -> bool:
+    # Two projects may each have a run of this second, and a copied project has the ids of its
+    # original: only the directory says whose a process is. One that is gone was moved: ours.
+    for variable in environment:
+        if variable.startswith(b"WORKFLOW_RUN_DIR="):
+            try:
+                return os.path.samefile(variable.partition(b"=")[2], run_dir)
+            except (OSError, ValueError):
+                return True
+    return True
 
 
 def _descendants(root: int, parents: dict[int, int]) -> set[int]:
