@@ -15,8 +15,8 @@ from blake3 import blake3
 
 # The body as we write it; anything else takes the long way. A resume reads thousands of them.
 _OURS = re.compile(
-    rb"STEP=(\d+)\nCOMPLETED_AT=([!-~]*)\nDURATION_SECONDS=(\d+)\nEXIT_CODE=(\d+)\nWORKFLOW_ID=([!-~]*)\n"
-    rb"STEP_NAME=([!-~]*)\nEPOCH=(\d+)\nFINGERPRINT=([!-~]*)\nSTATE=([!-~]*)\nCOMPLETED_BY=([!-~]*)\nVALUES=(\d+)\n"
+    r"STEP=([0-9]+)\nCOMPLETED_AT=([!-~]*)\nDURATION_SECONDS=([0-9]+)\nEXIT_CODE=([0-9]+)\nWORKFLOW_ID=([!-~]*)\n"
+    r"STEP_NAME=([!-~]*)\nEPOCH=([0-9]+)\nFINGERPRINT=([!-~]*)\nSTATE=([!-~]*)\nCOMPLETED_BY=([!-~]*)\nVALUES=([0-9]+)\n"
 )
 SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:@+,-")
 
@@ -81,22 +81,22 @@ def decode(data: bytes, *, run_id: str, number: int) -> Marker:
         raise MarkerDamagedError("its checksum is of no kind we know")
     if closing != expected:
         raise MarkerDamagedError("its checksum is wrong")
-    ours = _OURS.fullmatch(body)
+    ours = _OURS.fullmatch(body.decode("latin-1"))
     if ours is None:
         marker = _decode_any(body)
     else:
         step, ended, duration, exit_code, run, name, epoch, content, state, by, count = ours.groups()
         marker = Marker(
             int(step),
-            ended.decode("ascii"),
+            ended,
             int(duration),
             int(exit_code),
-            run.decode("ascii"),
-            unquote(name.decode("ascii")),
+            run,
+            unquote(name),
             int(epoch),
-            content.decode("ascii"),
-            state.decode("ascii"),
-            unquote(by.decode("ascii")),
+            content,
+            state,
+            unquote(by),
             int(count),
         )
     if marker.run_id != run_id:

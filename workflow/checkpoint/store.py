@@ -302,11 +302,16 @@ def project_inside(root: CheckpointRoot, project: str) -> bool:
     return os.path.commonpath((os.path.realpath(root.path), os.path.realpath(project))) == os.path.realpath(project)
 
 
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+# Markers and nearly all states are smaller; asking for more costs more than reading it.
+_USUAL_BYTES = 4096
+
+
 def _read(name: str, directory: int | None = None) -> bytes:
-    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    fd = os.open(name, _READ_FLAGS, dir_fd=directory)
     try:
-        data = os.read(fd, 65536)
-        if len(data) == 65536:
+        data = os.read(fd, _USUAL_BYTES)
+        if len(data) == _USUAL_BYTES:
             pieces = [data]
             while piece := os.read(fd, 1 << 20):
                 pieces.append(piece)

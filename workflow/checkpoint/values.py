@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 LONGEST_VALUE_BYTES = 120_000  # one string of an environment ends at 128 KiB (Linux MAX_ARG_STRLEN)
 RESERVED_PREFIXES = ("WORKFLOW_", "workflow_")
+# Ours, or names that some shell keeps to itself: exporting them fails there, or changes how it reads.
+RESERVED_NAMES = frozenset(["files_modified", "_", "IFS", "LINENO", "OPTIND", "PPID", "UID", "EUID", "GID", "EGID", "BASHOPTS", "SHELLOPTS"])
 
 
 class ValuesError(ValueError):
@@ -35,7 +37,7 @@ def decode(data: bytes) -> dict[str, str]:
         key, rest = line[:key_length], line[key_length:]
         if not key or key[0].isdigit() or not (rest.startswith("=") or (rest.startswith("<<") and len(rest) > 2)):
             raise ValuesError(f"line {at} is neither KEY=value nor KEY<<END: {line[:80]!r}")
-        if key.startswith(RESERVED_PREFIXES) or key == "files_modified":
+        if key.startswith(RESERVED_PREFIXES) or key in RESERVED_NAMES:
             raise ValuesError(f"line {at}: the name {key} is reserved")
         if rest.startswith("="):
             value = rest[1:]
@@ -48,7 +50,7 @@ def decode(data: bytes) -> dict[str, str]:
                 raise ValuesError(f"line {first}: {key}<<{end} has no closing line {end}")
             value = "\n".join(lines[first:at])
             at += 1
-        if len(value) > LONGEST_VALUE_BYTES:
+        if len(value.encode("utf-8", "surrogateescape")) > LONGEST_VALUE_BYTES:
             raise ValuesError(f"{key} is longer than {LONGEST_VALUE_BYTES:,} bytes; publish the path of a file instead")
         values[key] = value
     return values
