@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from workflow.checkpoint import durable, locks, records, store
+from workflow.checkpoint import durable, locks, store
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.records import StepRecord
 from workflow.definition import graph, resolved
@@ -42,6 +42,11 @@ def choose_run(root: CheckpointRoot, run_id: str | None) -> RunLayout:
     known = store.run_ids(root)
     if not known:
         raise CheckpointError(f"there are no runs in {one_line(root.path)}", help="start one with: workflow run")
+    for newest in reversed(known):
+        layout = root.run(newest)
+        # A run that died before it wrote what it was to do holds nothing to look at.
+        if os.path.lexists(layout.definition) or locks.is_held(layout):
+            return store.find_run(root, newest)
     return store.find_run(root, known[-1])
 
 
@@ -79,7 +84,7 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
     disk = durable.Disk(private=workflow.checkpoints.private)
     lock = locks.acquire_run(layout)
     try:
-        past = _attempts(layout, number)
+        past = store.attempts_of(layout, number)
         content = manifest(step)
         now_at = time.time()
         record = StepRecord(
@@ -109,16 +114,6 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
         disk.close()
     word = "complete: it will not run again" if is_done else "pending: it will run again"
     return f"step {one_line(step.title)} of {layout.run_id} is marked {word} (recorded as {one_line(user)}'s word)"
-
-
-def _attempts(layout: RunLayout, number: int) -> tuple[Attempt, ...]:
-    states = store.States(layout)
-    try:
-        return records.attempts_in(states.document(number))
-    except ValueError:
-        return ()
-    finally:
-        states.close()
 
 
 def logs_of(layout: RunLayout, workflow: Workflow, step_name: str | None) -> list[tuple[Step, str]]:

@@ -49,6 +49,7 @@ class Opened(NamedTuple):
     """A definition and the run it will be held against.
 
     `layout` None means a new run; `stored` is then None too, else what its workflow.json says.
+    `params` are those the run goes by: what was given now, and what was given when it started.
     """
 
     root: CheckpointRoot
@@ -58,6 +59,7 @@ class Opened(NamedTuple):
     request: Request
     stored: records.Document | None
     notices: list[Notice]
+    params: Mapping[str, str]
 
 
 def checkpoint_root(
@@ -118,8 +120,9 @@ def open_run(options: Options, project: str, environ: Mapping[str, str]) -> Open
     stored = stored or store.read_definition(layout)
     project = _project_of(layout, root, project, stored, notices)
     source = options.source if options.source is not None else _source_of(stored, project)
-    workflow = loader.load(project, source, params=options.params or stored.get("params") or {})
-    return _opened(options, root, workflow, notices, layout, stored)
+    params = {**(stored.get("params") or {}), **options.params}
+    workflow = loader.load(project, source, params=params)
+    return _opened(options._replace(params=params), root, workflow, notices, layout, stored)
 
 
 def _opened(
@@ -134,6 +137,11 @@ def _opened(
         raise UsageError(
             "--retry-failed runs what failed and --skip-failed leaves it: they cannot both be",
             help="give one of them; without either, failed and pending steps run",
+        )
+    if options.only and (options.from_step is not None or options.until is not None):
+        raise UsageError(
+            "--only names the steps to run, --from-step and --until a stretch of them: they cannot both be",
+            help="give --only, or --from-step and --until",
         )
     request = Request(
         step_number(workflow, options.from_step) if options.from_step is not None else None,
@@ -153,7 +161,7 @@ def _opened(
             f"--from-step {one_line(options.from_step or '')} comes after --until {one_line(options.until or '')}",
             help="swap them",
         )
-    return Opened(root, layout, workflow, order, request, stored, notices)
+    return Opened(root, layout, workflow, order, request, stored, notices, options.params)
 
 
 def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, list[Notice], records.Document | None]:
@@ -183,8 +191,9 @@ def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, l
             return layout, notices, stored
     if options.must_resume:
         if newest is None:
+            passed_over = "".join(f"; {notice.message}" for notice in notices)
             raise CheckpointError(
-                f"there is nothing to resume in {one_line(root.path)}", help="start with: workflow run"
+                f"there is nothing to resume in {one_line(root.path)}{passed_over}", help="start with: workflow run"
             )
         return newest, notices, None
     notices.append(Notice("there is nothing to resume; starting a new run", level="note"))
@@ -200,7 +209,8 @@ def is_complete(layout: RunLayout, stored: records.Document) -> bool:
         names = set(os.listdir(layout.path))
     except OSError:
         return False
-    if any(f"step_{number:02d}.complete" not in names for number in numbers):
+    # From the end: that is where a run stopped.
+    if any(f"step_{number:02d}.complete" not in names for number in sorted(numbers, reverse=True)):
         return False
     return numbers <= store.read_markers(layout).whole.keys()
 
@@ -236,6 +246,10 @@ def step_number(workflow: Workflow, name: str) -> int:
     """Return the number of the step that a person named: `5`, `05`, `step_05`, or its name. Raises UsageError."""
     for step in workflow.steps:
         if step.name == name:
+            return step.number
+    for step in workflow.steps:
+        script = os.path.basename(step.script or "")
+        if name in (script, os.path.splitext(script)[0], step.title):
             return step.number
     digits = name.removeprefix("step_")
     # ASCII only, and not beyond what can be a number: int() takes more than that, or raises.

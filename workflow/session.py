@@ -57,7 +57,15 @@ def open_root(checkpoint_dir: str | None) -> CheckpointRoot:
 
 def user_name() -> str:
     """Return who we are, for people."""
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+    known = os.environ.get("USER") or os.environ.get("LOGNAME")
+    if known:
+        return known
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def library_directory() -> str:
@@ -127,6 +135,10 @@ class _Run:
         recorded = self.recover()
         decisions = decide(self.workflow.steps, self.opened.order, recorded.facts, self.opened.request)
         warn_of_changes(decisions, recorded, self.tell)
+        for number, fact in recorded.facts.items():
+            # A complete step that is to run again goes on counting its attempts.
+            if fact.is_done and decisions[number].choice is Choice.RUN:
+                recorded.past[number] = store.attempts_of(self.layout, number)
         plan_hash = self.begin(recorded)
         facts = MasterFacts(
             self.layout,
@@ -157,7 +169,9 @@ class _Run:
 
         layout, disk, workflow, stored = self.layout, self.disk, self.workflow, self.opened.stored
         definition = resolved.resolved(workflow)
-        is_same = stored is not None and stored.get("definition") == definition and os.path.exists(layout.resume_sh)
+        names = ("step_execution.sh", "workflow_optimization.sh")
+        derived = (layout.steps_sh, layout.resume_sh, *(f"{layout.lib}/{name}" for name in names))
+        is_same = stored is not None and stored.get("definition") == definition and all(map(os.path.exists, derived))
         locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
         store.write_epoch(disk, layout, self.epoch)
         if stored is not None and is_same:
@@ -174,7 +188,7 @@ class _Run:
         disk.write(layout.steps_sh, steps_program(workflow))
         disk.write(layout.resume_sh, resume_program(workflow, layout.run_id, project, self.opened.order, fingerprints))
         disk.make_directory(layout.lib)
-        for name in ("step_execution.sh", "workflow_optimization.sh"):
+        for name in names:
             with open(os.path.join(library_directory(), name), "rb") as file:
                 disk.write(f"{layout.lib}/{name}", file.read(), sync=False)
         about = {
@@ -183,7 +197,7 @@ class _Run:
             "started": round(self.started_at, 3),
             "epoch": self.epoch,
             "command": self.options.command,
-            "params": dict(self.options.params),
+            "params": dict(self.opened.params),
             "definition": definition,
         }
         store.write_definition(disk, layout, about)

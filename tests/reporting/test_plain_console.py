@@ -233,7 +233,7 @@ def test_a_failure_is_told_on_stderr_with_the_end_of_the_log_and_how_to_resume(t
 
 def test_the_last_line_of_an_unfinished_run_is_the_command_that_resumes(tell: Callable[..., Told]) -> None:
     told = tell()
-    counts = {Status.SUCCEEDED: 1, Status.FAILED: 1, Status.BLOCKED: 2}
+    counts = {Status.SUCCEEDED: 1, Status.FAILED: 1, Status.BLOCKED: 2, Status.PENDING: 1}
     told(run_started((step(),)), run_finished(RunStatus.FAILED, 1, counts))
     assert told.out.decode().splitlines()[-2:] == [
         "failed in 2m05s: 1 completed, 1 failed, 2 blocked, 1 not run",

@@ -35,7 +35,8 @@ def test_a_long_run_shows_failures_slowest_and_counts() -> None:
         (RunStatus.COMPLETED, 0, "completed"),
         (RunStatus.COMPLETED, 1, "not everything done"),
         (RunStatus.PAUSED, 130, "interrupted by SIGINT"),
-        (RunStatus.FAILED, 124, "out of time"),
+        (RunStatus.FAILED, 124, "stopped by a limit in time"),
+        (RunStatus.PAUSED, 0, "what was asked for is done"),
         (RunStatus.FAILED, 125, "failed"),
     ],
 )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -155,6 +156,28 @@ class Disk:
             self._directories.pop(directory, None)
             raise
 
+    def sync_file_system(self, path: str) -> bool:
+        """Make everything on the file system of `path` durable in one call (Linux, syncfs(2)).
+
+        Returns False where there is no such call; raises NotRecordedError when the disk failed.
+        """
+        try:
+            import ctypes
+
+            syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+        except (ImportError, OSError, AttributeError):
+            return False
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if self._call("fsync", syncfs, fd) != 0:
+                code = ctypes.get_errno()
+                raise not_recorded(OSError(code, os.strerror(code)), path)
+        except OSError as error:  # a planned fault
+            raise not_recorded(error, path) from error
+        finally:
+            os.close(fd)
+        return True
+
     def sync_file(self, path: str) -> None:
         """Make a file somebody else wrote durable (a declared output). Raises NotRecordedError."""
         try:
@@ -204,11 +227,17 @@ class Disk:
             raise not_recorded(error, path) from error
 
     def make_directories(self, path: str) -> None:
-        """Make a directory and those above it that are missing. Raises NotRecordedError."""
+        """Make a directory and those above it that are missing, their names durable. Raises NotRecordedError."""
         parent = os.path.dirname(path)
         if parent != path and not os.path.isdir(parent):
             self.make_directories(parent)
         self.make_directory(path)
+        try:
+            self.sync_directory(parent)
+        except PermissionError:  # a directory that we may write and not read: its file system must do
+            return
+        except OSError as error:
+            raise not_recorded(error, path) from error
 
     def open_lock(self, path: str) -> int:
         """Open a file that exists for its lock only, making it where it is missing. Raises NotRecordedError."""
@@ -219,6 +248,18 @@ class Disk:
         except OSError as error:
             raise not_recorded(error, path) from error
 
+    def move_directory(self, old: str, new: str) -> bool:
+        """Give a directory another name, not durably; return False where that name is in use or the old one gone."""
+        try:
+            self._call("rename", os.rename, old, new)
+        except (FileNotFoundError, FileExistsError, NotADirectoryError):
+            return False
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY:
+                return False
+            raise not_recorded(error, new) from error
+        return True
+
     def remove_empty_directory(self, path: str) -> None:
         """Remove a directory if it is empty; leave it alone otherwise."""
         try:
@@ -226,9 +267,13 @@ class Disk:
         except OSError:  # not empty, or gone: both are fine
             return
 
-    def sweep_temporaries(self, directory: str) -> int:
-        """Remove what crashes left under temporary names; return how many. Only under the lock of the run."""
+    def sweep_temporaries(self, directory: str, *, older_than_s: float = 0.0) -> int:
+        """Remove what crashes left under temporary names; return how many.
+
+        Only under the lock of the run, or, where there is no lock, what is older than any write can last.
+        """
         swept = 0
+        oldest_kept_at = time.time() - older_than_s
         try:
             names = os.listdir(directory)
         except OSError:  # removed by hand: nothing to sweep, and whoever needs it says so
@@ -236,6 +281,8 @@ class Disk:
         for name in names:
             if name.startswith(TEMPORARY):
                 try:
+                    if older_than_s and os.lstat(f"{directory}/{name}").st_mtime > oldest_kept_at:
+                        continue
                     os.unlink(f"{directory}/{name}")
                     swept += 1
                 except OSError:  # not ours to worry about: it is never read

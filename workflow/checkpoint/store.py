@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from workflow.checkpoint import records
@@ -17,7 +18,13 @@ from workflow.checkpoint.layout import DAMAGED, FORMAT_VERSION, RUN_ID, Checkpoi
 from workflow.checkpoint.marker import Marker, MarkerDamagedError, decode, encode
 from workflow.checkpoint.records import Document, RecordDamagedError, RecordNewerError, StepRecord
 from workflow.errors import CheckpointError, NotRecordedError, listed, nearest, one_line
+from workflow.model import Attempt
 
+# Records are appended, so the last ones have the highest epoch; enough for some even after a torn line.
+EXITS_TAIL_BYTES = 4096
+# No lock covers what lies beside the runs; a write there lasts milliseconds.
+LONGEST_WRITE_S = 3600.0
+LATEST_START = 253402300800.0  # the year 10000, where the text of an instant ends
 GITIGNORE = (
     b"# Checkpoints stay on this machine; only the README is kept under version control.\n*\n!.gitignore\n!README.md\n"
 )
@@ -40,6 +47,8 @@ def prepare_root(root: CheckpointRoot, disk: Disk, readme: bytes) -> None:
     for path, content in ((root.readme, readme), (root.gitignore, GITIGNORE)):
         if not os.path.lexists(path):
             disk.write(path, content, sync=False)
+    for directory in (root.path, root.cache):
+        disk.sweep_temporaries(directory, older_than_s=LONGEST_WRITE_S)
 
 
 def create_run(root: CheckpointRoot, disk: Disk, now_at: float) -> RunLayout:
@@ -137,7 +146,9 @@ def write_definition(disk: Disk, layout: RunLayout, document: Document, *, sync:
 def read_definition(layout: RunLayout) -> Document:
     """Return `workflow.json`. Raises CheckpointError (missing, damaged, newer)."""
     try:
-        return records.decode_document(_read(layout.definition))
+        document = records.decode_document(_read(layout.definition))
+        _refuse_misshapen(document)
+        return document
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{layout.run_id} has no workflow.json: the run died before its first step, or the file was removed",
@@ -152,6 +163,22 @@ def read_definition(layout: RunLayout) -> Document:
         raise CheckpointError(
             f"workflow.json of {layout.run_id} cannot be used: {error}", help="start again with: workflow run --force"
         ) from error
+
+
+def _refuse_misshapen(document: Document) -> None:
+    """Raise RecordDamagedError where what a resume leans on is not of the type that we write."""
+    definition = document.get("definition", {})
+    steps = definition.get("steps", []) if isinstance(definition, dict) else None
+    started = document.get("started") or 0.0
+    if not isinstance(steps, list):
+        raise RecordDamagedError("it holds no definition")
+    for step in steps:
+        if not isinstance(step, dict) or not isinstance(step.get("number"), int):
+            raise RecordDamagedError("a step in it has no number")
+    if not isinstance(document.get("params") or {}, dict):
+        raise RecordDamagedError("its parameters are no mapping")
+    if not isinstance(started, (int, float)) or not 0 <= started < LATEST_START:
+        raise RecordDamagedError("its time of start is none")
 
 
 def read_markers(layout: RunLayout) -> Markers:
@@ -220,6 +247,17 @@ class States:
             self._directory = -1
 
 
+def attempts_of(layout: RunLayout, number: int) -> tuple[Attempt, ...]:
+    """Return the attempts that the state of a step tells of, oldest first; empty when there is none to read."""
+    states = States(layout)
+    try:
+        return records.attempts_in(states.document(number))
+    except ValueError:
+        return ()
+    finally:
+        states.close()
+
+
 def commit_done(
     disk: Disk, layout: RunLayout, record: StepRecord, *, run_id: str, epoch: int, durability: str = "full"
 ) -> Marker:
@@ -251,10 +289,16 @@ def commit_done(
     return marker
 
 
-def settle(disk: Disk, layout: RunLayout, record: StepRecord) -> None:
-    """Make durable what `commit_done` renamed with durability `process`. Raises NotRecordedError."""
-    for path in (*record.files, layout.state(record.step.number), layout.marker(record.step.number)):
-        disk.sync_file(path)
+def settle(disk: Disk, layout: RunLayout, done: Sequence[StepRecord]) -> None:
+    """Make durable what `commit_done` renamed with durability `process`, many at once. Raises NotRecordedError."""
+    for record in done:
+        for path in record.files:
+            disk.sync_file(path)
+    if disk.sync_file_system(layout.path):
+        return
+    for record in done:
+        for path in (layout.state(record.step.number), layout.marker(record.step.number)):
+            disk.sync_file(path)
     for directory in (layout.state_dir, layout.path):
         try:
             disk.sync_directory(directory)
@@ -281,11 +325,32 @@ def set_aside(disk: Disk, path: str) -> str:
 
 
 def read_epoch(layout: RunLayout) -> int:
-    """Return how often the run was started or resumed; 0 when that is not recorded."""
+    """Return how often the run was started or resumed; 0 when that is not recorded.
+
+    Never less than an epoch that left an exit record: one that is used twice would make an old
+    record pass for that of an attempt in hand.
+    """
     try:
-        return int(_read(layout.epoch))
+        epoch = int(_read(layout.epoch))
     except (OSError, ValueError):
+        epoch = 0
+    return max(epoch, _last_epoch(layout))
+
+
+def _last_epoch(layout: RunLayout) -> int:
+    try:
+        names = [name for name in os.listdir(layout.state_dir) if name.endswith(".exits")]
+    except OSError:
         return 0
+    last = 0
+    for name in names:
+        try:
+            with open(f"{layout.state_dir}/{name}", "rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - EXITS_TAIL_BYTES))
+                last = max(last, *(record.epoch for record in records.decode_exits(file.read(EXITS_TAIL_BYTES))), 0)
+        except OSError:
+            continue
+    return last
 
 
 def write_epoch(disk: Disk, layout: RunLayout, epoch: int) -> None:

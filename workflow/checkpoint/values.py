@@ -10,7 +10,9 @@ from collections.abc import Mapping
 LONGEST_VALUE_BYTES = 120_000  # one string of an environment ends at 128 KiB (Linux MAX_ARG_STRLEN)
 RESERVED_PREFIXES = ("WORKFLOW_", "workflow_")
 # Ours, or names that some shell keeps to itself: exporting them fails there, or changes how it reads.
-RESERVED_NAMES = frozenset(["files_modified", "_", "IFS", "LINENO", "OPTIND", "PPID", "UID", "EUID", "GID", "EGID", "BASHOPTS", "SHELLOPTS"])
+RESERVED_NAMES = frozenset(
+    ("files_modified", "_", "IFS", "LINENO", "OPTIND", "PPID", "UID", "EUID", "GID", "EGID", "BASHOPTS", "SHELLOPTS")
+)
 
 
 class ValuesError(ValueError):

@@ -87,6 +87,8 @@ def logs(names: tuple[str, ...], follow: bool, checkpoint_dir: str | None) -> in
             time.sleep(FOLLOW_PAUSE_S)
         if inspection.has_log(path):
             copy_log(path, offset, out)
+        elif len(chosen) == 1:
+            print(f"note: {printable(one_line(step.title))} has put out nothing", file=sys.stderr)
     return 0
 
 

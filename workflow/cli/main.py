@@ -44,7 +44,7 @@ def _exit_code(words: list[str]) -> int:
     except WorkflowError as error:
         return _said(error.render(), error.exit_code, is_debug)
     except click.UsageError as error:
-        return _said(_usage_text(error), EXIT_USAGE, is_debug)
+        return _said(_usage_text(error, words), EXIT_USAGE, is_debug)
     except click.ClickException as error:
         return _said(f"error: {error.format_message()}", EXIT_USAGE, is_debug)
     except (KeyboardInterrupt, click.Abort):
@@ -118,23 +118,25 @@ class CommandError(WorkflowError):
         super().__init__(message, help=help)
 
 
-def _usage_text(error: object) -> str:
+def _usage_text(error: object, words: list[str]) -> str:
     import click
 
     assert isinstance(error, click.UsageError)
-    command = error.ctx.command_path if error.ctx is not None else "workflow"
-    message, help = error.format_message(), f"what there is: {command} --help"
+    command = error.ctx.command_path if error.ctx is not None else f"workflow {_command(words)[0]}"
+    message, advice = error.format_message(), f"what there is: {command} --help"
     if isinstance(error, click.NoSuchOption):
         message = f"there is no option {one_line(error.option_name)} of {command}"
         if error.possibilities:
-            help = f"did you mean {' or '.join(sorted(error.possibilities))}? {help}"
+            advice = f"did you mean {' or '.join(sorted(error.possibilities))}? {advice}"
     elif isinstance(error, click.BadOptionUsage):
         message = f"{one_line(error.option_name)} wants a value after it"
     elif isinstance(error, click.MissingParameter) and error.param is not None:
         message = f"{command} wants {error.param.make_metavar(error.ctx) if error.ctx else error.param.name}"
     elif isinstance(error, click.BadParameter) and error.param is not None:
         message = f"{' / '.join(error.param.opts)}: {error.message.rstrip('.')}"
-    return f"error: {printable(message)}\nhelp: {help}"
+    elif message.startswith("Got unexpected extra argument"):
+        message = f"too much for {command}: {message.partition('(')[2].rstrip(')')}"
+    return f"error: {printable(message)}\nhelp: {advice}"
 
 
 HELP = """\

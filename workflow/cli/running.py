@@ -131,7 +131,9 @@ def run(
     if resume_last and resume is None:
         resume = NEWEST
     if plan_file is not None and source not in (None, plan_file):
-        raise UsageError("--plan is another word for SOURCE: give one of them", help=f"workflow run {one_line(plan_file)}")
+        raise UsageError(
+            "--plan is another word for SOURCE: give one of them", help=f"workflow run {one_line(plan_file)}"
+        )
     options = _options(given, source=source if source is not None else plan_file, resume=resume)
     return _plan(options, given) if dry_run else _run(options, given)
 

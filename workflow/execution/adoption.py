@@ -20,6 +20,7 @@ from workflow.errors import duration_text
 from workflow.execution import outcome, processes
 from workflow.execution.committer import with_digests
 from workflow.execution.ladder import TERM_GRACE_S
+from workflow.execution.worker import LOCK_DESCRIPTOR
 from workflow.model import Attempt, Reason, Status, Step, Workflow
 from workflow.planning.fingerprint import fingerprint, manifest
 
@@ -51,6 +52,9 @@ def adopt(
     holder = locks.read_holder(layout)
     if holder is None or holder.boot_id != locks.boot_id():
         # The machine was started anew since: an exit record may have outlived the outputs it vouches for.
+        # Gone before our own note of this boot stands there, or the resume after us would believe it.
+        for worker in _workers(layout):
+            disk.remove(layout.worker_running(worker))
         return []
     adopted: list[StepRecord] = []
     orphans = find_orphans(layout)
@@ -96,14 +100,20 @@ def find_orphans(layout: RunLayout) -> list[Orphan]:
 
 
 def is_alive(disk: Disk, layout: RunLayout, orphan: Orphan) -> bool:
-    """Return whether the step itself still runs, not only something that an earlier step left behind."""
+    """Return whether the step itself still runs or may yet begin, not only something that an earlier step left behind.
+
+    Processes decide where they can be seen: a lock file can be deleted, a worker can have an order that
+    it has not begun.
+    """
+    if processes.find_step_processes(layout.path, f"{orphan.note.step:02d}", worker=None):
+        return True
+    if processes.find_worker_shells(layout.path):
+        return True
     fd = locks.lock_worker(disk, layout, orphan.worker)
     if fd is not None:
         os.close(fd)
         return False
-    if not os.path.isdir("/proc/self"):
-        return True
-    return bool(processes.find_step_processes(layout.path, f"{orphan.note.step:02d}", worker=None))
+    return not processes.is_held_in_sight(layout.worker_lock(orphan.worker), LOCK_DESCRIPTOR)
 
 
 def _wait(
@@ -131,7 +141,10 @@ def _wait(
             if number not in sent:
                 sent.add(number)
                 say(f"ending step {step.title}, which still ran without its runner", "")
-                for pid in processes.find_step_processes(layout.path, step.label, worker=None):
+                found = processes.find_step_processes(layout.path, step.label, worker=None)
+                if number == signal.SIGKILL and not found:
+                    found = processes.find_worker_shells(layout.path)
+                for pid in found:
                     processes.signal_one(pid, number)
         elif time.monotonic() - said_at > SAY_AGAIN_S:
             said_at = time.monotonic()

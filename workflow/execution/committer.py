@@ -77,7 +77,6 @@ class Committer:
                 )
             else:
                 store.commit_not_done(self._disk, self._layout, record)
-            self._disk.remove_empty_directory(self._layout.own_dir(record.step.number))
         except NotRecordedError as error:
             self._put(CommitFailed(record, error))
         except Exception as error:  # noqa: BLE001 a thread that dies in silence would leave the engine waiting for ever
@@ -90,14 +89,30 @@ class Committer:
             self._put(Committed(record))
 
     def _work(self) -> None:
-        while (record := self._jobs.get()) is not None:
-            if self._durability == "full" or record.failure is not None:
+        is_open = True
+        while is_open:
+            jobs = [self._jobs.get()]
+            # What came up while the disk was busy is settled at once.
+            while not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            is_open = jobs[-1] is not None
+            records = [record for record in jobs if record is not None]
+            if self._durability == "full":
+                for record in records:
+                    self._answer(record)
+            else:
+                self._settle(records)
+
+    def _settle(self, records: list[StepRecord]) -> None:
+        for record in records:
+            if record.failure is not None:
                 self._answer(record)
-                continue
-            try:
-                store.settle(self._disk, self._layout, record)
-            except NotRecordedError as error:
-                self._unsettled_error = error
+        done = [record for record in records if record.failure is None]
+        try:
+            if done:
+                store.settle(self._disk, self._layout, done)
+        except NotRecordedError as error:
+            self._unsettled_error = error
 
 
 def with_digests(record: StepRecord) -> StepRecord:

@@ -161,8 +161,6 @@ class Engine:
         self._move(step.number, Status.RUNNING)
         self._tell_start()
         self._save_progress()
-        if self._queue:
-            self._executor.prepare_ahead(self._steps[self._queue[-1]])
 
     # ------------------------------------------------------------------ what can happen
 
@@ -234,8 +232,11 @@ class Engine:
             # Nothing of a step that did not end well may live on beside its next attempt.
             self._executor.end_leftovers(hand.step, whole_session=self._ladder.rung > 0 or exit_code is None)
             record = record._replace(
-                tail=outcome.log_tail(self._layout.log(hand.step.number), attempt.log_offset_bytes)
+                tail=()
+                if hand.step.interactive
+                else outcome.log_tail(self._layout.log(hand.step.number), attempt.log_offset_bytes)
             )
+        self._executor.release(hand.step)
         self._committing[hand.step.number] = record
         self._unsubmitted.append(record)
 

@@ -21,8 +21,8 @@ class Executor(Protocol):
     def prepare(self, step: Step, *, is_first: bool) -> int:
         """Make room for an attempt: marker and published values of an earlier one go. Return its offset in the log."""
 
-    def prepare_ahead(self, step: Step) -> None:
-        """Do what can be done while the step before runs."""
+    def release(self, step: Step) -> None:
+        """Take back what a step that ended did not use."""
 
     def note(self, notes: tuple[RunningNote, ...]) -> None:
         """Say, before it starts, which attempts are in hand and not committed; survives the runner."""
@@ -48,5 +48,5 @@ class Executor(Protocol):
     def reap(self) -> None:
         """Collect ended processes that became our children."""
 
-    def close(self) -> None:
-        """Let the workers go; nothing is in hand any more."""
+    def close(self, uncommitted: tuple[RunningNote, ...] = ()) -> None:
+        """Let the workers go; nothing is in hand any more but what ended well and could not be recorded."""

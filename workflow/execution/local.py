@@ -14,6 +14,7 @@ from workflow.errors import NotRecordedError, WorkflowError
 from workflow.execution import processes
 from workflow.execution.inbox import Inbox
 from workflow.execution.interactive import Interactive
+from workflow.execution.own_directories import OwnDirectories
 from workflow.execution.worker import Worker
 from workflow.model import Step
 
@@ -55,8 +56,9 @@ class LocalExecutor:
         self._interactive: Interactive | None = None
         self._note: Note | None = None
         self._is_subreaper = False
+        self._started_ticks = 0
         self._next_log_look = 0.0
-        self._made_dirs: set[int] = set()
+        self._own_directories = OwnDirectories(layout, disk)
         self.worker_number = 0
 
     # ------------------------------------------------------------------ one attempt
@@ -68,7 +70,7 @@ class LocalExecutor:
         Raises NotRecordedError.
         """
         number = step.number
-        self.prepare_ahead(step)
+        self._own_directories.give(number)
         files = (self._layout.output(number), self._layout.env(number), self._layout.events(number))
         if is_first:
             self._keep_narrow(step)
@@ -92,11 +94,9 @@ class LocalExecutor:
             if step.text is not None:
                 self._disk.write(layout.script(number), b"", sync=False)
 
-    def prepare_ahead(self, step: Step) -> None:
-        """Make the step's own directory, which can be done while the step before runs."""
-        if step.number not in self._made_dirs:
-            self._disk.make_directory(self._layout.own_dir(step.number))
-            self._made_dirs.add(step.number)
+    def release(self, step: Step) -> None:
+        """Take back what a step that ended did not use."""
+        self._own_directories.take_back(step.number)
 
     def note(self, notes: tuple[RunningNote, ...]) -> None:
         """Say which attempts are in hand, so that a resume can adopt what becomes of them. Raises NotRecordedError."""
@@ -108,6 +108,7 @@ class LocalExecutor:
 
     def start(self, step: Step, epoch: int, attempt: int) -> None:
         """Start an attempt. Raises WorkflowError."""
+        self._started_ticks = processes.now_ticks()
         if step.interactive:
             self._interactive = Interactive(
                 step,
@@ -159,6 +160,7 @@ class LocalExecutor:
             step.label,
             worker=worker if whole_session else None,
             spare={worker} if worker else set(),
+            since_ticks=self._started_ticks if whole_session and self._is_subreaper else None,
         )
 
     def publish(self, number: int, published: Mapping[str, str]) -> None:
@@ -249,6 +251,7 @@ class LocalExecutor:
 
     def close(self, uncommitted: tuple[RunningNote, ...] = ()) -> None:
         """Let the worker go; nothing is in hand any more but what ended well and could not be recorded."""
+        self._own_directories.close()
         if self._worker is None:
             return
         if self._note is not None:

@@ -2,7 +2,8 @@
 
 A step is ended by signalling the process group of its worker. What left the group (setsid, a
 double fork) is found through /proc by its session, its ancestry and the WORKFLOW_RUN_ID and
-WORKFLOW_STEP in its environment, told apart from runs of other projects by WORKFLOW_RUN_DIR. Where there is no /proc, the group is all we reach.
+WORKFLOW_STEP in its environment; WORKFLOW_RUN_DIR tells it from those of other projects. Where there
+is no /proc, the group is all we reach.
 """
 
 from __future__ import annotations
@@ -59,15 +60,24 @@ def reap_strangers(known: set[int]) -> None:
             return
 
 
-def end_step_processes(run_dir: str, label: str, *, worker: int | None, spare: set[int]) -> int:
+def now_ticks() -> int:
+    """Return the time since boot as the kernel counts the start of processes (proc(5), stat field 22)."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0 if clock is None else int(time.clock_gettime(clock) * os.sysconf("SC_CLK_TCK"))
+
+
+def end_step_processes(
+    run_dir: str, label: str, *, worker: int | None, spare: set[int], since_ticks: int | None = None
+) -> int:
     """Kill whatever is left of a step, until nothing is; return how many processes were ended.
 
     `worker` is the pid of its worker (session and ancestry count), None when that is gone or when
-    only processes that carry the step's own mark are meant. `spare` is never touched.
+    only processes that carry the step's own mark are meant. `spare` is never touched. With
+    `since_ticks`, orphans that became ours and started since then count too, with and without mark.
     """
     ended: set[int] = set()
     for _ in range(SWEEPS):
-        found = find_step_processes(run_dir, label, worker=worker) - spare
+        found = find_step_processes(run_dir, label, worker=worker, since_ticks=since_ticks) - spare
         if not found:
             break
         for pid in found:
@@ -78,7 +88,7 @@ def end_step_processes(run_dir: str, label: str, *, worker: int | None, spare: s
     return len(ended)
 
 
-def find_step_processes(run_dir: str, label: str, *, worker: int | None) -> set[int]:
+def find_step_processes(run_dir: str, label: str, *, worker: int | None, since_ticks: int | None = None) -> set[int]:
     """Return the pids of living processes that belong to a step of a run; empty where there is no /proc."""
     marks = (
         b"WORKFLOW_RUN_ID=" + os.fsencode(os.path.basename(run_dir)),
@@ -91,6 +101,7 @@ def find_step_processes(run_dir: str, label: str, *, worker: int | None) -> set[
     except OSError:
         return found
     own = os.getpid()
+    own_session = os.getsid(0)
     for name in names:
         if not name.isdigit() or int(name) == own:
             continue
@@ -106,6 +117,13 @@ def find_step_processes(run_dir: str, label: str, *, worker: int | None) -> set[
                 continue
             with open(f"/proc/{name}/environ", "rb") as file:
                 environment = file.read().split(b"\0")
+            # Who left its session and dropped its environment is ours as subreaper. What we started
+            # ourselves is of our own session; what an earlier step left behind carries its mark.
+            is_orphan = since_ticks is not None and int(words[1]) == own and int(words[3]) != own_session
+            if is_orphan and int(words[19]) >= (since_ticks or 0):
+                if not any(it.startswith(b"WORKFLOW_STEP=") for it in environment):
+                    found.add(pid)
+                    continue
         except (OSError, IndexError, ValueError):
             continue
         if marks[0] in environment and marks[1] in environment and _is_of(run_dir, environment):
@@ -115,6 +133,46 @@ def find_step_processes(run_dir: str, label: str, *, worker: int | None) -> set[
         found.discard(worker)
     found |= _descendants_of_all(found, parents)
     return found
+
+
+def find_worker_shells(run_dir: str) -> set[int]:
+    """Return the pids of the workers of a run, also of one that has its order and has not begun the step yet.
+
+    They carry the mark of the run and of no step; what a step left behind carries both.
+    """
+    mark = b"WORKFLOW_RUN_ID=" + os.fsencode(os.path.basename(run_dir))
+    found: set[int] = set()
+    for pid in _pids():
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                environment = file.read().split(b"\0")
+        except OSError:
+            continue
+        is_in_step = any(variable.startswith(b"WORKFLOW_STEP=") for variable in environment)
+        if mark in environment and not is_in_step and pid != os.getpid() and _is_of(run_dir, environment):
+            found.add(pid)
+    return found
+
+
+def is_held_in_sight(path: str, descriptor: int) -> bool:
+    """Return whether a process that we can see has the file open under that descriptor.
+
+    Where nobody has and it is locked all the same, the holder is out of sight (another container).
+    """
+    for pid in _pids():
+        try:
+            if pid != os.getpid() and os.path.samefile(f"/proc/{pid}/fd/{descriptor}", path):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _pids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []
 
 
 def _is_of(run_dir: str, environment: list[bytes]) -> bool:

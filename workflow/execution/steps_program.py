@@ -51,8 +51,12 @@ def _command(step: Step) -> str:
     return " ".join([*(shell_quote(word) for word in step.interpreter or ()), path])
 
 
+def _outputs(step: Step) -> str:
+    paths = [shell_quote(os.path.join(step.working_directory, name)) for name in step.outputs]
+    return f"    {step.label}) workflow_have {' '.join(paths)} ;;\n"
+
+
 def _facts(step: Step, fingerprint: str) -> str:
-    outputs = "\n".join(os.path.join(step.working_directory, name) for name in step.outputs)
     facts = [
         f"workflow_number={step.number}",
         f"workflow_name={marker_quote(step.name)}",
@@ -60,7 +64,6 @@ def _facts(step: Step, fingerprint: str) -> str:
         f"workflow_fingerprint={fingerprint}",
         f"workflow_limit={int(-(-step.timeout_s // 1)) if step.timeout_s else ''}",
         f"workflow_interactive={int(step.interactive)}",
-        f"workflow_outputs={shell_quote(outputs)}",
     ]
     return f"    {step.label}) {' '.join(facts)} ;;\n"
 
@@ -73,18 +76,23 @@ def resume_program(
     It holds what a marker of each step must say, so that the workers need not read that.
     """
     facts = "".join(_facts(step, fingerprints.get(step.number, "")) for step in workflow.steps)
+    outputs = "".join(_outputs(step) for step in workflow.steps if step.outputs)
     return (
         "#!/bin/sh\n"
         f"# Carries on {run_id} with nothing but a POSIX shell:   sh resume.sh\n"
         "# It bypasses what is marked complete and runs the rest in order; workflow accepts what it wrote.\n\n"
+        'if [ -n "${ZSH_VERSION-}" ]; then emulate sh; fi\n'
         'WORKFLOW_RUN_DIR=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd -P) || exit 3\n'
         f"WORKFLOW_RUN_ID={shell_quote(run_id)}\n"
+        # The dot keeps newlines at the end of a directory's name, which a command substitution drops.
         'WORKFLOW_PROJECT=$(CDPATH= cd -- "$WORKFLOW_RUN_DIR" && '
-        f"CDPATH= cd -- {shell_quote(project)} && pwd -P) || exit 3\n"
+        f"CDPATH= cd -- {shell_quote(project)} && pwd -P && echo .) || exit 3\n"
+        "WORKFLOW_PROJECT=${WORKFLOW_PROJECT%??}\n"
         "WORKFLOW_LIB=$WORKFLOW_RUN_DIR/lib\n"
         "export WORKFLOW_RUN_ID WORKFLOW_RUN_DIR WORKFLOW_PROJECT WORKFLOW_LIB\n"
         f"workflow_order='{' '.join(f'{number:02d}' for number in order)}'\n\n"
         f"workflow_facts() {{\n    case $1 in\n{facts}    *) return 1 ;;\n    esac\n}}\n\n"
+        f"workflow_has_outputs() {{\n    case $1 in\n{outputs}    *) return 0 ;;\n    esac\n}}\n\n"
         '. "$WORKFLOW_LIB/step_execution.sh" || exit 3\n'
         '. "$WORKFLOW_LIB/workflow_optimization.sh" || exit 3\n'
         '. "$WORKFLOW_RUN_DIR/steps.sh" || exit 3\n'

@@ -94,14 +94,21 @@ def _match(workflow: Workflow, whole: dict[int, Marker], recorded: Recorded) -> 
     for number, marker in free.items():
         by_content.setdefault(marker.fingerprint, []).append(number)
     names = {step.name for step in workflow.steps}
+    contents = [recorded.identities[step.number].fingerprint for step in open_steps if step.name not in by_name]
+    wanted = {content: contents.count(content) for content in by_content}
     for step in open_steps:
         old = by_name.get(step.name)
         if old is None:
-            same = by_content.get(recorded.identities[step.number].fingerprint, [])
+            content = recorded.identities[step.number].fingerprint
+            same = by_content.get(content, [])
             # The same text stands in several steps of real pipelines: content alone says who a
-            # step is only where it is the one of its kind, and its old name is not in use.
+            # step is only where it is the one of its kind, now and then, and its old name is not
+            # in use. One marker never stands for two steps.
             alike = [number for number in same if free[number].name not in names]
-            old = alike[0] if len(alike) == 1 and len(same) == 1 else None
+            if step.number in alike:
+                old = step.number
+            elif len(alike) == 1 and len(same) == 1 and wanted[content] == 1:
+                old = alike[0]
         if old is not None:
             matched[step.number] = old
             if old != step.number:

@@ -100,7 +100,7 @@ def _step_line(step: Mapping[str, Any], palette: Palette, width: int) -> str:
             parts.append(f"exit code {step['exit_code']}")
     elif step.get("reason"):
         parts.append(palette.dim(one_line(str(step["reason"]))))
-    if step.get("completed_by"):
+    if step.get("completed_by") and step["completed_by"] != "runner":
         parts.append(palette.dim(f"by {one_line(str(step['completed_by']))}"))
     return f"  {'  '.join(parts).rstrip()}"
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TABLE_STEPS = 40
 SLOWEST_STEPS = 5
+_WORDS = {Status.PENDING: "not run"}
 
 
 class Row(NamedTuple):
@@ -42,18 +43,17 @@ def summary_lines(finished: RunFinished, rows: Sequence[Row], palette: Palette) 
         if slowest:
             lines.append(palette.dim("slowest steps:"))
             lines += _table(slowest, palette)
-    return [*lines, *closing_lines(finished, palette, not_run=sum(row.status is None for row in rows))]
+    return [*lines, *closing_lines(finished, palette)]
 
 
-def closing_lines(finished: RunFinished, palette: Palette, *, not_run: int = 0) -> list[str]:
+def closing_lines(finished: RunFinished, palette: Palette) -> list[str]:
     """Return the sentence that says how the run stands, and below it the command that resumes, if there is need."""
     counts = finished.counts
     in_order = sorted(Status, key=lambda status: status not in TERMINAL)
-    parts = [f"{counts[status]:,} {status.value}" for status in in_order if counts.get(status)]
-    if not_run and not any(counts.get(status) for status in (Status.PENDING, Status.READY, Status.QUEUED)):
-        parts.append(f"{not_run:,} not run")
+    parts = [f"{counts[status]:,} {_WORDS.get(status, status.value)}" for status in in_order if counts.get(status)]
     is_completed = finished.status is RunStatus.COMPLETED and finished.exit_code == 0
-    word = palette.green("completed") if is_completed else palette.red(_outcome(finished))
+    is_asked_done = finished.exit_code == 0
+    word = palette.green(_outcome(finished)) if is_asked_done else palette.red(_outcome(finished))
     steps = ", ".join(parts) or count(0, "step")
     lines = [f"{word} in {duration_text(finished.duration_s)}: {steps}"]
     if not is_completed and finished.resume_command:
@@ -65,9 +65,11 @@ def _outcome(finished: RunFinished) -> str:
     if finished.exit_code in (129, 130, 143):
         return f"interrupted by {signal_name(finished.exit_code - 128)}"
     if finished.exit_code == 124:
-        return "out of time"
+        return "stopped by a limit in time"
     if finished.status is RunStatus.COMPLETED:
-        return "not everything done"
+        return "completed" if finished.exit_code == 0 else "not everything done"
+    if finished.exit_code == 0:
+        return "what was asked for is done"
     status: str = finished.status.value
     return status.replace("_", " ")
 
