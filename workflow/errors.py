@@ -93,6 +93,10 @@ class NotRecordedError(WorkflowError):
     exit_code = EXIT_NOT_RECORDED
 
 
+class InterruptedStepError(WorkflowError):
+    """A step that was cut short must not run again by itself."""
+
+
 class InvariantError(WorkflowError):
     """A broken promise inside workflow itself."""
 

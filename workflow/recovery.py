@@ -10,10 +10,10 @@ from workflow.checkpoint import records, renumber, store
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.definition import resolved
-from workflow.errors import count, listed, one_line
+from workflow.errors import InterruptedStepError, count, listed, one_line
 from workflow.events import Event, Notice
 from workflow.execution import adoption
-from workflow.model import Choice, Decision, Workflow
+from workflow.model import Choice, Decision, Status, Workflow
 from workflow.opening import Opened
 from workflow.planning.record import Recorded, read_record
 
@@ -47,8 +47,12 @@ def _adopt(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, end_runnin
         tell(Notice(text, help, "note"))
 
     for record in adoption.adopt(layout, disk, lambda: _as_started(opened), say=say, is_to_end=end_running):
+        title = one_line(record.step.title)
+        if not record.attempts[-1].adopted:
+            say(f"step {title} was cut short together with its runner", "")
+            continue
         how = "completed" if record.failure is None else f"did not complete ({record.failure.message})"
-        say(f"step {one_line(record.step.title)} {how} after its runner had died; that outcome is taken over", "")
+        say(f"step {title} {how} after its runner had died; that outcome is taken over", "")
 
 
 def _as_started(opened: Opened) -> Workflow:
@@ -99,6 +103,33 @@ def _say_who(recorded: Recorded, tell: Tell) -> None:
             by.setdefault(who, []).append(f"{number:02d} {one_line(marker.name)}")
     for who, steps in by.items():
         tell(Notice(f"marked complete by {who}: {listed(steps)}", level="note"))
+
+
+def mind_interrupted(
+    opened: Opened,
+    decisions: Mapping[int, Decision],
+    recorded: Recorded,
+    ask: Callable[[str], bool] | None,
+) -> None:
+    """Stop before a step that was cut short runs again, where its `on_interrupt` says so.
+
+    `ask` puts a question to a person; None when there is nobody. A step that was named, or marked
+    pending by hand, runs. Raises InterruptedStepError.
+    """
+    for step in opened.workflow.steps:
+        fact = recorded.facts.get(step.number) if step.on_interrupt != "rerun" else None
+        if fact is None or fact.last != Status.CANCELLED.value or decisions[step.number].choice is not Choice.RUN:
+            continue
+        if step.number == opened.request.from_step or step.number in opened.request.only:
+            continue
+        title = one_line(step.title)
+        if step.on_interrupt == "ask" and ask is not None and ask(f"Step {title} was cut short. Run it again?"):
+            continue
+        run_id = opened.layout.run_id if opened.layout else ""
+        raise InterruptedStepError(
+            f"step {title} was cut short, and its on_interrupt says: {step.on_interrupt}",
+            help=f"look at what it left, then: workflow mark {run_id} {step.label} --done (or --pending)",
+        )
 
 
 def warn_of_changes(decisions: Mapping[int, Decision], recorded: Recorded, tell: Tell) -> None:

@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from workflow import errors
 from workflow.checkpoint import durable, history, locks, records, store
@@ -23,7 +23,7 @@ from workflow.model import Choice, Decision, RunStatus, Status
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
 from workflow.planning.record import Recorded, nothing_recorded
-from workflow.recovery import recover, warn_of_changes
+from workflow.recovery import mind_interrupted, recover, warn_of_changes
 
 __all__ = [
     "NEWEST",
@@ -79,8 +79,8 @@ def library_directory() -> str:
     )
 
 
-def run(options: Options, observers: Sequence[Observer]) -> int:
-    """Run or resume; return the exit code.
+def run(options: Options, observers: Sequence[Observer], ask: Callable[[str], bool] | None = None) -> int:
+    """Run or resume; return the exit code. `ask` puts a yes-or-no question to a person; None: there is nobody.
 
     Raises WorkflowError for what keeps it from starting; once a step may have run, observers
     hear of everything and RunFinished comes last.
@@ -91,7 +91,7 @@ def run(options: Options, observers: Sequence[Observer]) -> int:
     layout = opened.layout or _create(opened, disk, now_at)
     lock = locks.acquire_run(layout)
     try:
-        return _Run(options, opened, layout, disk, observers, now_at).go()
+        return _Run(options, opened, layout, disk, observers, now_at).go(ask)
     finally:
         lock.release()
         disk.close()
@@ -126,7 +126,7 @@ class _Run:
         self.epoch = 1 if opened.stored is None else store.read_epoch(layout) + 1
         self.started_at = float((opened.stored or {}).get("started") or now_at)
 
-    def go(self) -> int:
+    def go(self, ask: Callable[[str], bool] | None) -> int:
         from workflow.execution.environment import Probe
 
         probe = Probe(os.environ)
@@ -135,6 +135,7 @@ class _Run:
         recorded = self.recover()
         decisions = decide(self.workflow.steps, self.opened.order, recorded.facts, self.opened.request)
         warn_of_changes(decisions, recorded, self.tell)
+        mind_interrupted(self.opened, decisions, recorded, ask)
         for number, fact in recorded.facts.items():
             # A complete step that is to run again goes on counting its attempts.
             if fact.is_done and decisions[number].choice is Choice.RUN:

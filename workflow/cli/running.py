@@ -231,9 +231,18 @@ def _run(options: Options, given: dict[str, Any]) -> int:
         verbose=given["verbose"],
     )
     try:
-        return run_session(options, [observer])
+        return run_session(options, [observer], _asker(given))
     finally:
         observer.close()
+
+
+def _asker(given: dict[str, Any]) -> Callable[[str], bool] | None:
+    """Return who answers questions: nobody without a terminal; `--auto` never asks; `--force` says yes."""
+    if given["force"]:
+        return lambda _question: True
+    if given["is_auto"] or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    return functools.partial(click.confirm, err=True)
 
 
 def _plan(options: Options, given: dict[str, Any], *, with_exit_code: bool = False) -> int:

@@ -47,44 +47,50 @@ def adopt(
     """Wait for steps that still run and commit what became of those the dead runner had in hand.
 
     `as_started` returns the definition they were started from. With `is_to_end` what still runs is ended
-    instead. Returns the outcomes taken over. Only under the lock of the run. Raises NotRecordedError.
+    instead. Returns what was recorded: outcomes taken over, and attempts that were cut short. Only under the
+    lock of the run. Raises NotRecordedError.
     """
     holder = locks.read_holder(layout)
-    if holder is None or holder.boot_id != locks.boot_id():
-        # The machine was started anew since: an exit record may have outlived the outputs it vouches for.
+    # On a machine that was started anew an exit record may have outlived the outputs it vouches for.
+    is_same_boot = holder is not None and holder.boot_id == locks.boot_id()
+    adopted: list[StepRecord] = []
+    orphans = find_orphans(layout)
+    workflow = as_started() if orphans else None
+    for orphan in orphans:
+        step = next((it for it in workflow.steps if it.number == orphan.note.step), None) if workflow else None
+        if workflow is None or step is None or _is_recorded(layout, orphan.note):
+            continue
+        exit_code = orphan.exit_code if is_same_boot else None
+        timed_out = False
+        if is_same_boot and exit_code is None:
+            exit_code, timed_out = _wait(disk, layout, step, orphan, say=say, is_to_end=is_to_end)
+        if exit_code is None and not os.path.exists(layout.log(step.number)):
+            continue  # it had not begun
+        is_cut = exit_code is None or (is_to_end and orphan.exit_code is None)
+        adopted.append(_commit(layout, disk, workflow, step, orphan, _Ended(exit_code, timed_out, is_cut)))
+    if not is_same_boot:
         # Gone before our own note of this boot stands there, or the resume after us would believe it.
         for worker in _workers(layout):
             disk.remove(layout.worker_running(worker))
-        return []
-    adopted: list[StepRecord] = []
-    orphans = find_orphans(layout)
-    if not orphans:
-        return adopted
-    workflow = as_started()
-    steps = {step.number: step for step in workflow.steps}
-    for orphan in orphans:
-        step = steps.get(orphan.note.step)
-        if step is None or store.has_whole_marker(layout, orphan.note.step):
-            continue
-        exit_code = orphan.exit_code
-        timed_out = False
-        if exit_code is None:
-            exit_code, timed_out = _wait(disk, layout, step, orphan, say=say, is_to_end=is_to_end)
-        if exit_code is None:
-            continue  # it died with its runner: it runs again
-        adopted.append(
-            _commit(
-                layout,
-                disk,
-                workflow,
-                step,
-                orphan=orphan,
-                exit_code=exit_code,
-                timed_out=timed_out,
-                ended=is_to_end and orphan.exit_code is None,
-            )
-        )
     return adopted
+
+
+def _is_recorded(layout: RunLayout, note: RunningNote) -> bool:
+    """Return whether the outcome of an attempt is committed; its note may be older than that."""
+    if store.has_whole_marker(layout, note.step):
+        return True
+    states = store.States(layout)
+    try:
+        document = states.document(note.step)
+    except ValueError:
+        return False
+    finally:
+        states.close()
+    # A state that says "completed" without its marker is a commit that was cut in the middle.
+    return (
+        any((attempt.number, attempt.epoch) == (note.attempt, note.epoch) for attempt in records.attempts_in(document))
+        and (document or {}).get("status") != Status.SUCCEEDED.value
+    )
 
 
 def find_orphans(layout: RunLayout) -> list[Orphan]:
@@ -156,40 +162,35 @@ def _wait(
         time.sleep(LOOK_S)
 
 
-def _commit(
-    layout: RunLayout,
-    disk: Disk,
-    workflow: Workflow,
-    step: Step,
-    *,
-    orphan: Orphan,
-    exit_code: int,
-    timed_out: bool,
-    ended: bool,
-) -> StepRecord:
-    states = store.States(layout)
-    try:
-        past = records.attempts_in(states.document(step.number))
-    except ValueError:
-        past = ()
-    finally:
-        states.close()
-    ended_at = max(orphan.note.started_at, _changed_at(layout.exits(orphan.worker), orphan.note.started_at))
+class _Ended(NamedTuple):
+    """How an orphan ended; `exit_code` None: with its runner, or with the machine. `is_cut`: not by itself."""
+
+    exit_code: int | None
+    timed_out: bool
+    is_cut: bool
+
+
+def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orphan: Orphan, ended: _Ended) -> StepRecord:
+    note = orphan.note
+    ended_at = max(note.started_at, _changed_at(layout.exits(orphan.worker), note.started_at))
     attempt = Attempt(
-        orphan.note.attempt,
-        orphan.note.epoch,
-        orphan.note.started_at,
-        ended_at,
-        exit_code,
-        timed_out=timed_out,
-        adopted=True,
+        note.attempt,
+        note.epoch,
+        note.started_at,
+        ended_at if ended.exit_code is not None else note.started_at,
+        ended.exit_code,
+        timed_out=ended.timed_out,
+        adopted=ended.exit_code is not None,
     )
-    judged = outcome.judge(layout, workflow.project, step, exit_code, timed_out=timed_out, interrupted=ended)
+    judged = outcome.judge(
+        layout, workflow.project, step, ended.exit_code, timed_out=ended.timed_out, interrupted=ended.is_cut
+    )
+    past = (it for it in store.attempts_of(layout, step.number) if it.number < attempt.number)
     content = manifest(step)
     record = StepRecord(
         step,
-        Status.SUCCEEDED if judged.failure is None else Status.CANCELLED if ended else Status.FAILED,
-        (*(it for it in past if it.number < attempt.number), attempt),
+        Status.SUCCEEDED if judged.failure is None else Status.CANCELLED if ended.is_cut else Status.FAILED,
+        (*past, attempt),
         Reason("never-run", "its runner died; the outcome was taken over"),
         fingerprint(content),
         content,
@@ -204,9 +205,10 @@ def _commit(
     )
     record = with_digests(record)
     if judged.failure is None:
-        store.commit_done(disk, layout, record, run_id=layout.run_id, epoch=orphan.note.epoch)
+        store.commit_done(disk, layout, record, run_id=layout.run_id, epoch=note.epoch)
     else:
         store.commit_not_done(disk, layout, record)
+    disk.remove_empty_directory(layout.own_dir(step.number))
     return record
 
 
