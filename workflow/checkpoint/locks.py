@@ -88,8 +88,17 @@ def try_lock(fd: int, path: str) -> bool:
 
 def is_held(layout: RunLayout) -> bool:
     """Return whether a runner is alive, without waiting and without writing."""
+    return _is_locked(layout.path)
+
+
+def is_worker_held(layout: RunLayout, worker: int) -> bool:
+    """Return whether a worker, or a step of it, is alive, without waiting and without writing."""
+    return _is_locked(layout.worker_lock(worker))
+
+
+def _is_locked(path: str) -> bool:
     try:
-        fd = os.open(layout.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -38,6 +38,7 @@ class Inbox:
         os.set_blocking(self._wake_write, False)
         self._poll.register(self._wake_read, select.POLLIN)
         self._paused_s = 0.0
+        self._looked_at = time.monotonic()
         self._handlers: dict[int, Any] = {}
         self._old_wakeup = -1
 
@@ -63,18 +64,25 @@ class Inbox:
 
     def now(self) -> float:
         """Return monotonic seconds in which the time we were stopped does not count."""
-        return time.monotonic() - self._paused_s
+        self._look(time.monotonic())
+        return self._looked_at - self._paused_s
+
+    def _look(self, at: float, asked_s: float = 0.0) -> None:
+        # Between two looks little is done but waiting. A longer gap means that we were stopped, be
+        # it while we waited or in between.
+        late_s = at - self._looked_at - asked_s
+        if late_s > PAUSE_NOTICED_S:
+            self._paused_s += late_s
+        self._looked_at = at
 
     def next(self, wait_s: float) -> Any | None:
         """Return the next event, or None when `wait_s` passed without one."""
         events = self._events
         if events:
             return events.popleft()
-        started = time.monotonic()
+        self._look(time.monotonic())
         ready = self._poll.poll(max(0.0, wait_s) * 1000)
-        late_s = time.monotonic() - started - max(0.0, wait_s)
-        if late_s > PAUSE_NOTICED_S:
-            self._paused_s += late_s
+        self._look(time.monotonic(), max(0.0, wait_s))
         for fd, _ in ready:
             if fd == self._wake_read:
                 try:

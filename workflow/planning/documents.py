@@ -49,8 +49,8 @@ def status_document(layout: RunLayout, workflow: Workflow, stored: records.Docum
     """Return what a run is, worked out from its markers and its lock; nothing is written and nothing waited for."""
     is_live = locks.is_held(layout)
     recorded = read_record(layout, workflow, order)
-    running = _running(layout) if is_live else set()
-    steps = [_step(step, layout, recorded, running) for step in workflow.steps]
+    running = _running(layout, is_live=is_live)
+    steps = [_step(step, layout, recorded, running, is_live=is_live) for step in workflow.steps]
     done = sum(1 for step in steps if step["status"] == "completed")
     failed = sum(1 for step in steps if step["status"] == "failed")
     status = run_status(
@@ -101,7 +101,7 @@ def run_status(total: int, done: int, failed: int, *, is_live: bool, epoch: int,
     return RunStatus.PAUSED if has_tried else RunStatus.CREATED
 
 
-def _step(step: Step, layout: RunLayout, recorded: Recorded, running: set[int]) -> Document:
+def _step(step: Step, layout: RunLayout, recorded: Recorded, running: set[int], *, is_live: bool) -> Document:
     fact = recorded.facts[step.number]
     marker = recorded.markers.get(step.number)
     document: Document = {
@@ -116,6 +116,7 @@ def _step(step: Step, layout: RunLayout, recorded: Recorded, running: set[int]) 
     }
     if step.number in running:
         document["status"] = "running"
+        document["reason"] = None if is_live else "it outlived its runner; a resume waits for it"
     elif marker is not None:
         document |= {
             "status": "completed",
@@ -142,9 +143,9 @@ def _step(step: Step, layout: RunLayout, recorded: Recorded, running: set[int]) 
     return document
 
 
-def _running(layout: RunLayout) -> set[int]:
+def _running(layout: RunLayout, *, is_live: bool) -> set[int]:
+    """Return the steps that a worker has in hand: of a living runner, or of one that died and left them running."""
     found: set[int] = set()
-    whole = store.read_markers(layout).whole
     for name in os.listdir(layout.state_dir):
         if name.startswith("worker_") and name.endswith(".running"):
             try:
@@ -152,7 +153,9 @@ def _running(layout: RunLayout) -> set[int]:
                     notes = records.decode_running(file.read())
             except OSError:
                 continue
-            found.update(note.step for note in notes[-1:] if note.step not in whole)
+            worker = int(name[7:-8]) if name[7:-8].isdigit() else 0
+            if notes and (is_live or locks.is_worker_held(layout, worker)):
+                found.update(note.step for note in notes[-1:] if not store.has_whole_marker(layout, note.step))
     return found
 
 

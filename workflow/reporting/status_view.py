@@ -37,13 +37,18 @@ def status_text(document: Mapping[str, Any], *, colour: bool, now_at: float) -> 
         lines += folded if len(folded) <= SCREEN_STEPS else _counted(steps, palette)
     current = document.get("current") or ()
     if current:
-        lines.append(f"now: {', '.join(one_line(str(label)) for label in current)}")
+        word = "now" if document.get("holder") or _is_running(document) else "next"
+        lines.append(f"{word}: {', '.join(one_line(str(label)) for label in current)}")
     for problem in document.get("problems") or ():
         lines.append(f"{palette.yellow('problem:')} {printable(str(problem))}")
     blocks = [_head(document, palette, now_at), lines]
     if document.get("resume_command"):
         blocks.append([f"help: {one_line(str(document['resume_command']))}"])
     return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _is_running(document: Mapping[str, Any]) -> bool:
+    return any(step.get("status") == "running" for step in document.get("steps") or ())
 
 
 def step_label(step: Any) -> str:
