@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from workflow import errors
 from workflow.checkpoint import durable, history, locks, records, store
-from workflow.checkpoint.layout import CheckpointRoot, RunLayout
+from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
 from workflow.checkpoint.master import DONE, MasterFacts, MasterWriter
 from workflow.definition import resolved
 from workflow.errors import NotRecordedError, UsageError, WorkflowError
@@ -170,8 +170,7 @@ class _Run:
 
         layout, disk, workflow, stored = self.layout, self.disk, self.workflow, self.opened.stored
         definition = resolved.resolved(workflow)
-        names = ("step_execution.sh", "workflow_optimization.sh")
-        derived = (layout.steps_sh, layout.resume_sh, *(f"{layout.lib}/{name}" for name in names))
+        derived = (layout.steps_sh, layout.resume_sh, *(f"{layout.lib}/{name}" for name in LIBRARY))
         is_same = stored is not None and stored.get("definition") == definition and all(map(os.path.exists, derived))
         locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
         store.write_epoch(disk, layout, self.epoch)
@@ -189,7 +188,7 @@ class _Run:
         disk.write(layout.steps_sh, steps_program(workflow))
         disk.write(layout.resume_sh, resume_program(workflow, layout.run_id, project, self.opened.order, fingerprints))
         disk.make_directory(layout.lib)
-        for name in names:
+        for name in LIBRARY:
             with open(os.path.join(library_directory(), name), "rb") as file:
                 disk.write(f"{layout.lib}/{name}", file.read(), sync=False)
         about = {

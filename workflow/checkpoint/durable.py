@@ -14,6 +14,7 @@ import errno
 import os
 import signal
 import time
+from _thread import get_ident
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -45,6 +46,7 @@ class Faults:
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self.seen = 0
+        self._index_of: dict[int, int] = {}  # by thread: two of them write
 
     @classmethod
     def parse(cls, text: str) -> Faults:
@@ -58,9 +60,12 @@ class Faults:
         fault = self.fault
         if fault.operation not in ("any", operation):
             return None
+        thread = get_ident()
         if moment == "before":
             self.seen += 1
-        is_now = self.seen == fault.at or (fault.for_ever and self.seen > fault.at)
+            self._index_of[thread] = self.seen
+        index = self._index_of.get(thread, 0)
+        is_now = index == fault.at or (fault.for_ever and index > fault.at)
         if not is_now or fault.moment != moment:
             return None
         if fault.action == "die":
@@ -90,8 +95,8 @@ class Disk:
         """Put `data` at `path`, whole or not at all.
 
         With `sync`, it survives a power cut once this returns; without, only the death of processes.
-        Raises NotRecordedError; then `path` is as it was before, and no temporary file is left
-        unless the disk refuses even that.
+        Raises NotRecordedError; then `path` is as it was before, unless only the directory could not
+        be made durable, and no temporary file is left unless the disk refuses even that.
         """
         try:
             try:

@@ -20,6 +20,9 @@ CACHE_DIR = "cache"
 DAMAGED = ".damaged"
 TEMPORARY = ".tmp-"
 
+# The shell programs that resume.sh needs beside it, in the order in which it reads them.
+LIBRARY = ("step_execution.sh", "run_locks.sh", "step_records.sh", "workflow_optimization.sh")
+
 
 def label(number: int) -> str:
     """Return the number as file names show it: two digits at least."""

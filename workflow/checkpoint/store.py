@@ -193,7 +193,13 @@ def read_markers(layout: RunLayout) -> Markers:
     try:
         for name in os.listdir(directory):
             digits = name[5:-9]
-            if not (name.endswith(".complete") and name.startswith("step_") and digits.isascii() and digits.isdigit() and len(digits) > 1):
+            if not (
+                name.endswith(".complete")
+                and name.startswith("step_")
+                and digits.isascii()
+                and digits.isdigit()
+                and len(digits) > 1
+            ):
                 continue
             number = int(digits)
             try:

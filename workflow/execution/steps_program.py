@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 
 from workflow import __version__
+from workflow.checkpoint.layout import LIBRARY
 from workflow.checkpoint.marker import quote as marker_quote
 from workflow.model import TEXT_SHELL, Step, Workflow
 
@@ -77,6 +78,7 @@ def resume_program(
     """
     facts = "".join(_facts(step, fingerprints.get(step.number, "")) for step in workflow.steps)
     outputs = "".join(_outputs(step) for step in workflow.steps if step.outputs)
+    library = "".join(f'. "$WORKFLOW_LIB/{name}" || exit 3\n' for name in LIBRARY)
     return (
         "#!/bin/sh\n"
         f"# Carries on {run_id} with nothing but a POSIX shell:   sh resume.sh\n"
@@ -93,8 +95,7 @@ def resume_program(
         f"workflow_order='{' '.join(f'{number:02d}' for number in order)}'\n\n"
         f"workflow_facts() {{\n    case $1 in\n{facts}    *) return 1 ;;\n    esac\n}}\n\n"
         f"workflow_has_outputs() {{\n    case $1 in\n{outputs}    *) return 0 ;;\n    esac\n}}\n\n"
-        '. "$WORKFLOW_LIB/step_execution.sh" || exit 3\n'
-        '. "$WORKFLOW_LIB/workflow_optimization.sh" || exit 3\n'
+        f"{library}"
         '. "$WORKFLOW_RUN_DIR/steps.sh" || exit 3\n'
         'workflow_resume "$@"\n'
     ).encode("utf-8", "surrogateescape")
