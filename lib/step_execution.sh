@@ -16,16 +16,19 @@ workflow_newline='
 
 # step_output KEY VALUE: publish a value; later steps see it as an environment variable.
 step_output() {
-    workflow_publish step_output "${WORKFLOW_OUTPUT:?step_output works inside a step only}" "$@"
+    workflow_is_inside step_output "${WORKFLOW_OUTPUT-}" || return 2
+    workflow_publish step_output "$WORKFLOW_OUTPUT" "$@"
 }
 
 # step_env KEY VALUE: put a variable into the environment of later steps.
 step_env() {
-    workflow_publish step_env "${WORKFLOW_ENV:?step_env works inside a step only}" "$@"
+    workflow_is_inside step_env "${WORKFLOW_ENV-}" || return 2
+    workflow_publish step_env "$WORKFLOW_ENV" "$@"
 }
 
 # step_warning TEXT: shown in the summary and kept in the step state; the step goes on.
 step_warning() {
+    workflow_is_inside step_warning "${WORKFLOW_EVENTS-}" || return 2
     workflow_join "$@"
     workflow_event warning "$workflow_joined" || return
     printf 'warning: %s\n' "$workflow_joined"
@@ -33,6 +36,7 @@ step_warning() {
 
 # step_error TEXT: kept in the step state; it does not end the step.
 step_error() {
+    workflow_is_inside step_error "${WORKFLOW_EVENTS-}" || return 2
     workflow_join "$@"
     workflow_event error "$workflow_joined" || return
     printf 'error: %s\n' "$workflow_joined" >&2
@@ -44,32 +48,36 @@ step_progress() {
         printf 'step_progress: wants two whole numbers: step_progress DONE TOTAL\n' >&2
         return 2
     fi
+    workflow_is_inside step_progress "${WORKFLOW_EVENTS-}" || return 2
     workflow_event progress "$1 $2"
 }
 
 # step_save KEY VALUE, step_load KEY: keep a value across attempts and resumes of this very step.
 # step_load returns 1 when nothing was saved.
 step_save() {
+    workflow_is_inside step_save "${WORKFLOW_STATE-}" || return 2
     workflow_check_key "${1-}" step_save || return 2
     # Written beside and renamed, so that a kill leaves the old value or the new one.
-    printf '%s' "${2-}" >"${WORKFLOW_STATE:?step_save works inside a step only}/$1.saving" &&
+    printf '%s' "${2-}" >"$WORKFLOW_STATE/$1.saving" &&
         workflow_system mv -f "$WORKFLOW_STATE/$1.saving" "$WORKFLOW_STATE/$1.saved"
 }
 
 step_load() {
+    workflow_is_inside step_load "${WORKFLOW_STATE-}" || return 2
     workflow_check_key "${1-}" step_load || return 2
-    [ -f "${WORKFLOW_STATE:?step_load works inside a step only}/$1.saved" ] || return 1
+    [ -f "$WORKFLOW_STATE/$1.saved" ] || return 1
     workflow_system cat "$WORKFLOW_STATE/$1.saved"
 }
 
 # step_once NAME COMMAND...: run COMMAND unless it succeeded under NAME before in this run.
 step_once() {
+    workflow_is_inside step_once "${WORKFLOW_RUN_DIR-}" || return 2
     workflow_check_key "${1-}" step_once || return 2
     if [ "$#" -lt 2 ]; then
         printf 'step_once: wants a name and a command: step_once NAME COMMAND...\n' >&2
         return 2
     fi
-    if [ -e "${WORKFLOW_RUN_DIR:?step_once works inside a step only}/state/once_$1" ]; then
+    if [ -e "$WORKFLOW_RUN_DIR/state/once_$1" ]; then
         return 0
     fi
     # No `&&` or `if` around the command: it would take the effect of `set -e` away inside it.
@@ -92,6 +100,15 @@ step_mask() {
 }
 
 # ---------------------------------------------------------------- behind them
+
+# workflow_is_inside FUNCTION VALUE: the variable that the runner sets for a step has a value. Not `${NAME:?}`,
+# after which some shells carry on with the next line.
+workflow_is_inside() {
+    [ -n "$2" ] || {
+        printf '%s: works inside a step only\n' "$1" >&2
+        return 1
+    }
+}
 
 # workflow_publish FUNCTION FILE KEY VALUE
 workflow_publish() {
@@ -186,13 +203,14 @@ workflow_event() {
         *) break ;;
         esac
     done
-    printf '%s %s\n' "$1" "$workflow_event_text" >>"${WORKFLOW_EVENTS:?works inside a step only}"
+    printf '%s %s\n' "$1" "$workflow_event_text" >>"$WORKFLOW_EVENTS"
 }
 
 # workflow_load_values FILE: export what a file of `KEY=value` and `KEY<<END` ... `END` says.
 # Read as data, line by line: nothing in it is evaluated. Returns 1 at the first line it cannot read.
+# LC_ALL=C: in a locale of many bytes a character that was cut off takes the newline behind it along (bash).
 workflow_load_values() {
-    while IFS= read -r workflow_line || [ -n "$workflow_line" ]; do
+    while LC_ALL=C IFS= read -r workflow_line || [ -n "$workflow_line" ]; do
         workflow_key=${workflow_line%%[!ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_]*}
         workflow_rest=${workflow_line#"$workflow_key"}
         case $workflow_key in
@@ -200,14 +218,14 @@ workflow_load_values() {
         esac
         ! workflow_is_reserved "$workflow_key" || return 1
         case $workflow_rest in
-        =*) workflow_value=${workflow_rest#=} ;;
+        '='*) workflow_value=${workflow_rest#=} ;;
         '<<'?*)
             workflow_end=${workflow_rest#'<<'}
             workflow_value=
             workflow_glue=
             while :; do
                 # The last line of a file may lack its newline: it still counts.
-                IFS= read -r workflow_line || [ "$workflow_line" = "$workflow_end" ] || return 1
+                LC_ALL=C IFS= read -r workflow_line || [ "$workflow_line" = "$workflow_end" ] || return 1
                 [ "$workflow_line" != "$workflow_end" ] || break
                 workflow_value=$workflow_value$workflow_glue$workflow_line
                 workflow_glue=$workflow_newline

@@ -25,9 +25,10 @@ from tests.crash.recovering import (
     wait_for_orphans,
     what_is_left,
 )
+from workflow.checkpoint.layout import LIBRARY
 
-# README, .gitignore, holder, epoch, steps.sh, resume.sh, two of lib/, workflow.json, checkpoint.json, the state.
-FIRST_MARKER = 12
+# README, .gitignore, holder, epoch, steps.sh, resume.sh, lib/, workflow.json, checkpoint.json, the state.
+FIRST_MARKER = 10 + len(LIBRARY)
 
 OPERATIONS = ("open", "write", "fsync", "rename", "unlink", "mkdir")
 

@@ -405,7 +405,7 @@ def test_two_runs_begun_in_the_same_second_have_directories_of_their_own(project
 def test_a_lock_is_taken_over_from_the_dead_without_help(project: Project) -> None:
     """Case 24: also while the note of the dead holder still stands beside it."""
     project.steps(2)
-    project.run(env={"WORKFLOW_FAULT": "rename:13:die"})
+    project.run(env={"WORKFLOW_FAULT": "rename:15:die"})
     wait_for_orphans(project)
     assert (project.newest_run / "state/run.holder").exists()
     assert project.run("resume").returncode == 0
@@ -414,7 +414,7 @@ def test_a_lock_is_taken_over_from_the_dead_without_help(project: Project) -> No
 def test_a_run_last_held_on_another_machine_is_refused(project: Project) -> None:
     """Case 26: our kernel cannot know; the message says what to remove when one is certain."""
     project.step(0, "[ -e well ] && echo 00 >>ran.txt")
-    project.run(env={"WORKFLOW_FAULT": "rename:11:die"})
+    project.run(env={"WORKFLOW_FAULT": "rename:13:die"})
     wait_for_orphans(project)
     change_boot(project.newest_run)
     holder = project.newest_run / "state/run.holder"

@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from workflow.definition.nodes import Node, found, plain
+from workflow.definition.quick_check import is_surely_valid
 from workflow.definition.schemas import schema
 from workflow.definition.vocabulary import unavailable
 from workflow.errors import Problem, listed, nearest, one_line
@@ -19,28 +20,38 @@ _AS_WRITTEN = frozenset({"env", "params"})
 
 def checked_step(node: Node, problems: list[Problem]) -> dict[str, Any]:
     """Return the options of one step that are right, as JSON values; a problem for each of the others."""
-    return _checked(node, _validator("step"), problems)
+    return _checked(node, "step", problems)
 
 
 def checked_top(node: Node, problems: list[Problem]) -> dict[str, Any]:
     """Return the top-level words that are right, without `steps`; a problem for each of the others."""
-    return _checked(node, _validator("workflow"), problems)
+    return _checked(node, "workflow", problems)
+
+
+@cache
+def rules(section: str) -> dict[str, Any]:
+    """Return the schema that a `step`, or the top level (`workflow`), is held against."""
+    whole = schema("workflow")
+    if section == "step":
+        rule: dict[str, Any] = whole["$defs"]["step"]
+        return rule
+    # The steps are checked one by one with the schema of a step, whose errors say more than those of a choice.
+    words = {word: rule for word, rule in whole["properties"].items() if word != "steps"}
+    return {**whole, "properties": {**words, "steps": {}}, "required": []}
 
 
 @cache
 def _validator(section: str) -> Validator:
     from jsonschema import Draft202012Validator
 
-    whole = schema("workflow")
-    if section == "step":
-        return Draft202012Validator(whole["$defs"]["step"])
-    # The steps are checked one by one with the schema of a step, whose errors say more than those of a choice.
-    words = {word: rule for word, rule in whole["properties"].items() if word != "steps"}
-    return Draft202012Validator({**whole, "properties": {**words, "steps": {}}, "required": []})
+    return Draft202012Validator(rules(section))
 
 
-def _checked(node: Node, validator: Validator, problems: list[Problem]) -> dict[str, Any]:
+def _checked(node: Node, section: str, problems: list[Problem]) -> dict[str, Any]:
     value = plain(node, _AS_WRITTEN)
+    if is_surely_valid(value, rules(section)):
+        return {word: part for word, part in value.items() if word != "steps"}
+    validator = _validator(section)
     wrong: set[str] = set()
     told: set[tuple[str | int, ...]] = set()
     for error in validator.iter_errors(value):
