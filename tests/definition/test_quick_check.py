@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from tests.conftest import Project, clean_env
+from tests.conftest import clean_env
+from tests.definition.conftest import Project
 from workflow.definition.checks import rules
 from workflow.definition.quick_check import is_surely_valid
 from workflow.definition.schemas import schema
@@ -55,10 +56,7 @@ def test_a_right_step_gets_its_yes(value: dict[str, Any]) -> None:
 
 
 def test_a_right_definition_does_not_load_jsonschema(project: Project) -> None:
-    project.file(
-        "workflow.yaml",
-        "name: x\ncheckpoints: {durability: process}\nsteps:\n  - {name: a, run: 'true', timeout: 5m}\n",
-    )
+    project.file("name: x\ncheckpoints: {durability: process}\nsteps:\n  - {name: a, run: 'true', timeout: 5m}\n")
     program = (
         "import os, sys; from workflow.definition.loader import load\n"
         "load(os.getcwd(), None); sys.exit('jsonschema' in sys.modules)"
