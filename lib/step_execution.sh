@@ -246,10 +246,10 @@ workflow_load_values() {
 # A file and not an argument: one argument ends at 128 KiB. printf is built in, so no limit holds.
 workflow_text() {
     workflow_script=$WORKFLOW_RUN_DIR/state/step_$WORKFLOW_STEP.script
-    # Half a text could run to a good end: on a full disk nothing of it may run.
+    # Half a text could run to a good end: on a full disk nothing of it may run (`|| return` in steps.sh).
     printf '%s\n' "$1" >"$workflow_script" || {
         printf 'workflow: cannot write the text of this step to %s\n' "$workflow_script"
-        exit 126
+        return 126
     }
 }
 
@@ -291,8 +291,8 @@ workflow_worker() {
             continue
         fi
         case $workflow_word in
-        run)
-            workflow_run_attempt
+        run | plain)
+            workflow_run_attempt "$workflow_word"
             printf '%s %s %s %s\n' "$workflow_step" "$workflow_epoch" "$workflow_attempt" "$workflow_code"
             ;;
         values) workflow_load_values "$WORKFLOW_RUN_DIR/state/$workflow_step" ;;
@@ -300,14 +300,24 @@ workflow_worker() {
     done
 }
 
-# Run one attempt: sets workflow_code, and appends the exit record the moment the step ended.
+# workflow_run_attempt HOW: run one attempt; sets workflow_code, and appends the exit record the moment
+# the step ended. A `plain` step has no environment and no directory of its own: it is started as the
+# simple command it is, which shells do without copying themselves (dash: vfork), however many steps
+# they know. Any other gets a process of its own first.
 workflow_run_attempt() {
     workflow_log=$WORKFLOW_RUN_DIR/logs/step_$workflow_step.log
     if ! true >>"$workflow_log"; then
         workflow_code=nolog
         return
     fi
-    (workflow_become_step)
+    if [ "$1" = plain ]; then
+        {
+            workflow_prepare
+            "workflow_step_$workflow_step"
+        } </dev/null >>"$workflow_log" 2>&1
+    else
+        (workflow_become_step)
+    fi
     workflow_code=$?
     workflow_record_exit
 }
@@ -318,6 +328,7 @@ workflow_become_step() {
     exec </dev/null >>"$workflow_log" 2>&1
     umask "$workflow_umask"
     workflow_prepare
+    workflow_is_apart=yes
     "workflow_step_$workflow_step"
 }
 
@@ -348,9 +359,13 @@ workflow_prepare() {
     fi
 }
 
-# Become the program of the step; workflow_optimization.sh has its own, with a session and a limit in time.
+# Run the program of the step, or become it where we are a process of its own already (it is
+# set); workflow_optimization.sh has its own, with a session and a limit in time.
 workflow_exec() {
-    exec "$@"
+    if [ -n "${workflow_is_apart-}" ]; then
+        exec "$@"
+    fi
+    "$@"
 }
 
 # workflow_foreground WORKER UMASK STEP EPOCH ATTEMPT RESUMED: one interactive step, with the terminal

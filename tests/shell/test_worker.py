@@ -293,7 +293,7 @@ def test_a_working_directory_is_the_projects_whatever_cdpath_says(start: Start, 
 
 
 def test_half_a_text_is_never_run(start: Start) -> None:
-    worker = start("workflow_text 'touch ran'\nworkflow_exec sh \"$workflow_script\"")
+    worker = start("workflow_text 'touch ran' || return\nworkflow_exec sh \"$workflow_script\"")
     (worker.run / "state/step_00.script").symlink_to("/dev/full")
     assert worker.attempt(0) == "00 1 1 126"
     assert "cannot write the text of this step" in worker.log(0)

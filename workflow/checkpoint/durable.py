@@ -16,6 +16,7 @@ import signal
 import time
 from _thread import get_ident
 from collections.abc import Callable
+from itertools import count
 from typing import NamedTuple, TypeVar
 
 from workflow.checkpoint.layout import TEMPORARY
@@ -84,6 +85,8 @@ class Disk:
         self.directory_mode = 0o700 if private else 0o755
         self.faults = faults
         self._directories: dict[str, int] = {}
+        self._token = os.urandom(4).hex()
+        self._count = count()
 
     def close(self) -> None:
         """Close the cached directories; the disk can be used again afterwards."""
@@ -112,7 +115,7 @@ class Disk:
 
     def _replace(self, path: str, data: bytes, sync: bool) -> None:
         directory, name = os.path.split(path)
-        temporary = f"{directory}/{TEMPORARY}{name[:200]}-{os.urandom(4).hex()}"
+        temporary = f"{directory}/{TEMPORARY}{name[:200]}-{self._token}{next(self._count)}"
         fd = self._call(
             "open",
             os.open,

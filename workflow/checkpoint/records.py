@@ -70,6 +70,8 @@ def _value(value: object) -> str:
         return repr(value)
     if value is None:
         return "null"
+    if not value and (kind is dict or kind is list):
+        return "{}" if kind is dict else "[]"
     return _encode(value)
 
 

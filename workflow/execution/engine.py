@@ -236,7 +236,6 @@ class Engine:
                 if hand.step.interactive
                 else outcome.log_tail(self._layout.log(hand.step.number), attempt.log_offset_bytes)
             )
-        self._executor.release(hand.step)
         self._committing[hand.step.number] = record
         self._unsubmitted.append(record)
 
@@ -244,6 +243,7 @@ class Engine:
         # After the next step was started: its shell comes up while the commit goes on.
         for record in self._unsubmitted:
             self._committer.submit(record)
+            self._executor.release(record.step)
         self._unsubmitted.clear()
 
     def _on_committed(self, record: StepRecord) -> None:

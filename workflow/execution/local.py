@@ -15,6 +15,7 @@ from workflow.execution import processes
 from workflow.execution.inbox import Inbox
 from workflow.execution.interactive import Interactive
 from workflow.execution.own_directories import OwnDirectories
+from workflow.execution.steps_program import is_plain
 from workflow.execution.worker import Worker
 from workflow.model import Step
 
@@ -129,7 +130,7 @@ class LocalExecutor:
             if worker is None:
                 raise WorkflowError("no worker shell could be started")
             try:
-                worker.run(step.number, epoch, attempt, is_resumed=self._is_resumed)
+                worker.run(step.number, epoch, attempt, is_resumed=self._is_resumed, is_plain=is_plain(step))
                 break
             except BrokenPipeError as error:
                 # It died between two steps (somebody's kill, out of memory): replaced once.

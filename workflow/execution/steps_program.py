@@ -27,11 +27,16 @@ def steps_program(workflow: Workflow) -> bytes:
     return (head + "".join(_function(step) for step in workflow.steps)).encode("utf-8", "surrogateescape")
 
 
+def is_plain(step: Step) -> bool:
+    """Return whether the function of a step changes nothing of the shell that calls it."""
+    return not (step.env or step.params) and step.working_directory == "."
+
+
 def _function(step: Step) -> str:
     lines = [f"export WORKFLOW_STEP_NAME={shell_quote(step.name)}"]
     lines += [f"export {name}={shell_quote(value)}" for name, value in (*step.params, *step.env)]
     if step.text is not None:
-        lines.append(f"workflow_text {shell_quote(step.text.removesuffix(chr(10)))}")
+        lines.append(f"workflow_text {shell_quote(step.text.removesuffix(chr(10)))} || return")
     if step.working_directory != ".":
         lines.append(f"workflow_enter {shell_quote(step.working_directory)}")
     lines.append(f"workflow_exec {_command(step)}")

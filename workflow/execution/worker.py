@@ -58,6 +58,8 @@ class Worker:
         """
         self.number = number
         self._partial = b""
+        own_umask = umask | (0o777 & ~file_mode & ~0o111)
+        self._has_umask_of_steps = umask == own_umask
         command_read, self._command = os.pipe()
         self.answer, answer_write = os.pipe()
         os.set_blocking(self.answer, False)
@@ -75,7 +77,7 @@ class Worker:
                     program,
                     str(number),
                     f"{umask:04o}",
-                    f"{umask | (0o777 & ~file_mode & ~0o111):04o}",
+                    f"{own_umask:04o}",
                 ],
                 {
                     **environ,
@@ -103,9 +105,13 @@ class Worker:
             os.close(answer_write)
             os.close(lock_fd)
 
-    def run(self, step: int, epoch: int, attempt: int, *, is_resumed: bool) -> None:
-        """Tell the worker to run an attempt. Raises BrokenPipeError when it is gone."""
-        os.write(self._command, b"run %02d %d %d %d\n" % (step, epoch, attempt, is_resumed))
+    def run(self, step: int, epoch: int, attempt: int, *, is_resumed: bool, is_plain: bool = False) -> None:
+        """Tell the worker to run an attempt. Raises BrokenPipeError when it is gone.
+
+        `is_plain`: the step has no environment and no directory of its own.
+        """
+        word = b"plain" if is_plain and self._has_umask_of_steps else b"run"
+        os.write(self._command, b"%s %02d %d %d %d\n" % (word, step, epoch, attempt, is_resumed))
 
     def load_values(self, name: str) -> None:
         """Tell the worker to export the values in `state/NAME` for the steps to come."""
