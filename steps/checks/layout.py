@@ -31,7 +31,7 @@ ROOMS = (
     "Makefile",
     "pyproject.toml",
 )
-MOST_LINES = 400
+MOST_LINES = 450
 MOST_BYTES = 200_000
 
 # A file may be longer only with its reason written here.

@@ -327,13 +327,14 @@ def test_the_model_finds_what_is_wrong_with_a_careless_writer(
 
 
 def test_settling_makes_a_quick_commit_as_durable_as_a_full_one(
-    recording: tuple[Recorder, Disk, RunLayout], tmp_path: Path
+    recording: tuple[Recorder, Disk, RunLayout], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`durability: process`, once it was made durable behind the next step."""
+    """`durability: process`, once it was made durable behind the next step, where there is no syncfs."""
+    monkeypatch.setattr(Disk, "sync_file_system", lambda *_: False)
     recorder, disk, layout = recording
     record = record_of(STEPS[0], "blue")
     store.commit_done(disk, layout, record, run_id=RUN_ID, epoch=1, durability="process")
-    store.settle(disk, layout, record)
+    store.settle(disk, layout, [record])
     recorder.tell()
     for state in states_of(recorder.moments[-1]):
         survived = put_on_disk(state, tmp_path / "after", layout.path)

@@ -146,7 +146,11 @@ def _step(step: Step, layout: RunLayout, recorded: Recorded, running: set[int], 
 def _running(layout: RunLayout, *, is_live: bool) -> set[int]:
     """Return the steps that a worker has in hand: of a living runner, or of one that died and left them running."""
     found: set[int] = set()
-    for name in os.listdir(layout.state_dir):
+    try:
+        names = os.listdir(layout.state_dir)
+    except OSError:
+        return found
+    for name in names:
         if name.startswith("worker_") and name.endswith(".running"):
             try:
                 with open(os.path.join(layout.state_dir, name), "rb") as file:
