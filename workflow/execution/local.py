@@ -141,10 +141,6 @@ class LocalExecutor:
                     ) from error
                 self.lose_worker(worker.number)
                 self._start_worker()
-        if not self._is_subreaper:
-            # Costs an import; the first step runs meanwhile.
-            processes.become_subreaper()
-            self._is_subreaper = True
 
     def signal(self, step: Step, number: int) -> None:
         """Send a signal to the process group of the step in hand."""
@@ -208,6 +204,10 @@ class LocalExecutor:
             file_mode=self._disk.file_mode,
             ignored=self._ignored,
         )
+        if not self._is_subreaper:
+            # Before the first step can leave orphans; the shell of the worker comes up meanwhile.
+            processes.become_subreaper()
+            self._is_subreaper = True
         self.worker_number = number
         self._inbox.watch(self._worker.answer, self._worker.heard)
         if self._published:
