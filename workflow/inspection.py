@@ -24,11 +24,11 @@ from workflow.session import environment, project_directory
 def plan_of(options: Options) -> dict[str, Any]:
     """Return the plan document for these options: the decisions a run would go by. Writes nothing."""
     opened = open_run(options, project_directory(), environment())
-    recorded = (
-        nothing_recorded(opened.workflow)
-        if opened.layout is None
-        else read_record(opened.layout, opened.workflow, opened.order)
-    )
+    if opened.layout is None or opened.digests is None:
+        recorded = nothing_recorded(opened.workflow)
+    else:
+        recorded = read_record(opened.layout, opened.workflow, opened.order, opened.digests.result)
+        opened.digests.close()
     decisions = decide(opened.workflow.steps, opened.order, recorded.facts, opened.request)
     notices = [*(notice.message for notice in opened.notices), *recorded.notices]
     run_id = None if opened.layout is None else opened.layout.run_id

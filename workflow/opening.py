@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from workflow.checkpoint import locks, records, store
+from workflow.checkpoint.ahead import StateDigests
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
 from workflow.errors import CheckpointError, UsageError, listed, nearest, one_line
@@ -50,6 +51,7 @@ class Opened(NamedTuple):
 
     `layout` None means a new run; `stored` is then None too, else what its workflow.json says.
     `params` are those the run goes by: what was given now, and what was given when it started.
+    `digests` (of a run to resume) are being taken meanwhile; whoever opened closes them.
     """
 
     root: CheckpointRoot
@@ -60,6 +62,7 @@ class Opened(NamedTuple):
     stored: records.Document | None
     notices: list[Notice]
     params: Mapping[str, str]
+    digests: StateDigests | None = None
 
 
 def checkpoint_root(
@@ -117,6 +120,22 @@ def open_run(options: Options, project: str, environ: Mapping[str, str]) -> Open
         workflow = loader.load(project, options.source, params=options.params)
         root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
         return _opened(options, root, workflow, notices)
+    digests = StateDigests(layout)
+    try:
+        return _resumed(options, project, root, layout, stored, notices)._replace(digests=digests)
+    except BaseException:
+        digests.close()
+        raise
+
+
+def _resumed(
+    options: Options,
+    project: str,
+    root: CheckpointRoot,
+    layout: RunLayout,
+    stored: records.Document | None,
+    notices: list[Notice],
+) -> Opened:
     stored = stored or store.read_definition(layout)
     project = _project_of(layout, root, project, stored, notices)
     source = options.source if options.source is not None else _source_of(stored, project)

@@ -27,7 +27,8 @@ def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_ru
     """
     store.sweep(disk, layout)
     _adopt(opened, layout, disk, tell, end_running)
-    recorded = read_record(layout, opened.workflow, opened.order)
+    digests = opened.digests.result if opened.digests is not None else dict
+    recorded = read_record(layout, opened.workflow, opened.order, digests)
     for text in recorded.notices:
         tell(Notice(text))
     _set_damaged_aside(layout, disk, recorded, tell)

@@ -86,6 +86,14 @@ def run(options: Options, observers: Sequence[Observer], ask: Callable[[str], bo
     hear of everything and RunFinished comes last.
     """
     opened = open_run(options, project_directory(), os.environ)
+    try:
+        return _run(options, opened, observers, ask)
+    finally:
+        if opened.digests is not None:
+            opened.digests.close()
+
+
+def _run(options: Options, opened: Opened, observers: Sequence[Observer], ask: Callable[[str], bool] | None) -> int:
     disk = durable.Disk(private=opened.workflow.checkpoints.private, faults=_faults())
     now_at = time.time()
     layout = opened.layout or _create(opened, disk, now_at)
@@ -231,6 +239,8 @@ class _Run:
         committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
         inbox.catch_signals()
         try:
+            if any(decision.choice is Choice.RUN for decision in decisions.values()):
+                executor.warm_up()
             self.tell(self._started(decisions))
             engine = Engine(
                 self.workflow,
@@ -278,12 +288,9 @@ class _Run:
 
     def _started(self, decisions: dict[int, Decision]) -> RunStarted:
         choices = [decision.choice for decision in decisions.values()]
-        expected = history.expected_s(self.opened.root, self.workflow.name)
-        expected_s = (
-            {step.number: expected[step.name] for step in self.workflow.steps if step.name in expected}
-            if expected
-            else {}
-        )
+        to_run = [step for step in self.workflow.steps if decisions[step.number].choice is Choice.RUN]
+        expected = history.expected_s(self.opened.root, self.workflow.name, {step.name for step in to_run})
+        expected_s = {step.number: expected[step.name] for step in to_run if step.name in expected}
         run_id, path = self.layout.run_id, self.layout.path
         return RunStarted(
             run_id,

@@ -12,13 +12,10 @@ from workflow.errors import NotRecordedError
 KEPT = 5
 
 
-def expected_s(root: CheckpointRoot, workflow_name: str) -> dict[str, float]:
-    """Return the middle one of the last durations of each step, by step name."""
-    return {
-        name: sorted(durations)[len(durations) // 2]
-        for name, durations in _read(root).get(workflow_name, {}).items()
-        if durations
-    }
+def expected_s(root: CheckpointRoot, workflow_name: str, names: set[str]) -> dict[str, float]:
+    """Return the middle one of the last durations of the steps that are named, where there are any."""
+    known = _read(root).get(workflow_name, {}) if names else {}
+    return {name: sorted(known[name])[len(known[name]) // 2] for name in names if known.get(name)}
 
 
 def remember(root: CheckpointRoot, disk: Disk, workflow_name: str, durations_s: Mapping[str, float]) -> None:

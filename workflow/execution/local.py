@@ -188,6 +188,13 @@ class LocalExecutor:
 
     # ------------------------------------------------------------------ the worker
 
+    def warm_up(self) -> None:
+        """Start the worker before there is a step for it: its shell reads steps.sh while we get ready."""
+        try:
+            self._start_worker()
+        except WorkflowError:  # the first step will meet the same, and says so
+            return
+
     def _start_worker(self) -> None:
         number, lock_fd = self._free_number()
         self._note = Note(self._layout.worker_running(number), self._disk.file_mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from workflow.checkpoint import records, store, values
@@ -54,8 +55,13 @@ def nothing_recorded(workflow: Workflow) -> Recorded:
     return Recorded({}, {}, identities(workflow), {}, {}, {}, {}, [], [])
 
 
-def read_record(layout: RunLayout, workflow: Workflow, order: list[int]) -> Recorded:
-    """Read markers and states of a run and hold them against a definition. Writes nothing, never raises for damage."""
+def read_record(
+    layout: RunLayout, workflow: Workflow, order: list[int], digests: Callable[[], Mapping[int, str]] = dict
+) -> Recorded:
+    """Read markers and states of a run and hold them against a definition. Writes nothing, never raises for damage.
+
+    `digests` tells of states that were read before; what it does not know is read here.
+    """
     found = store.read_markers(layout)
     recorded = Recorded({}, {}, identities(workflow), {}, {}, {}, {}, [], [])
     recorded.damaged.update(found.damaged)
@@ -63,10 +69,18 @@ def read_record(layout: RunLayout, workflow: Workflow, order: list[int]) -> Reco
         recorded.notices.append(f"the marker of step {label(number)} does not count: {why}")
     matched = _match(workflow, found.whole, recorded)
     states = store.States(layout)
+    known = digests()
     by_number = {step.number: step for step in workflow.steps}
     try:
         for number in order:
             old = matched.get(number)
+            if old == number and known.get(old) == (marker := found.whole[old]).state_digest and not marker.values:
+                # The usual step of a long run: whole, unchanged, and nothing to be taken from its state.
+                is_same = marker.fingerprint == recorded.identities[number].fingerprint
+                if is_same and marker.completed_by == "runner":
+                    recorded.markers[number] = marker
+                    recorded.facts[number] = DONE
+                    continue
             if old is None:
                 recorded.facts[number] = _not_done(number, found, states, recorded)
             else:
