@@ -97,7 +97,9 @@ class Engine:
 
         Never raises for what a step does: `error` and `interrupted_by` say what else happened.
         """
-        self._save_progress()
+        if self._epoch == 1:
+            # A step may look for it. A resume finds one, and writes its own while its first step runs.
+            self._save_progress()
         while True:
             self._start_next()
             self._submit()

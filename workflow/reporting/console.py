@@ -175,10 +175,11 @@ class PlainConsole:
         self._name_error()
 
     def _summary_rows(self) -> list[Row]:
-        from workflow.reporting.summary import Row
+        from workflow.reporting.summary import TABLE_STEPS, Row
 
         rows: dict[int, Row] = {}
-        if self._started is not None:
+        # Of many steps only those that ran are shown, so the others need no row.
+        if self._started is not None and len(self._started.workflow.steps) <= TABLE_STEPS:
             for step in self._started.workflow.steps:
                 decision = self._decision(step.number)
                 if decision is not None and decision.choice is Choice.LEAVE:
