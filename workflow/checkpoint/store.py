@@ -25,9 +25,7 @@ EXITS_TAIL_BYTES = 4096
 # No lock covers what lies beside the runs; a write there lasts milliseconds.
 LONGEST_WRITE_S = 3600.0
 LATEST_START = 253402300800.0  # the year 10000, where the text of an instant ends
-GITIGNORE = (
-    b"# Checkpoints stay on this machine; only the README is kept under version control.\n*\n!.gitignore\n!README.md\n"
-)
+GITIGNORE = b"# Checkpoints stay on this machine; only the README is kept under version control.\n*\n!README.md\n"
 
 
 class Markers(NamedTuple):
