@@ -8,7 +8,6 @@ from typing import Any
 
 from workflow.checkpoint import locks, records, store
 from workflow.checkpoint.layout import RunLayout, label
-from workflow.errors import one_line
 from workflow.model import Choice, Decision, RunStatus, Step, Workflow
 from workflow.planning.record import Recorded, read_record
 
@@ -172,8 +171,3 @@ def _touched_at(layout: RunLayout) -> float | None:
             continue
         latest = at if latest is None else max(latest, at)
     return latest
-
-
-def titles(steps: Iterable[Step]) -> list[str]:
-    """Return number and name of each step, printable."""
-    return [one_line(step.title) for step in steps]
