@@ -23,12 +23,12 @@ from workflow.session import environment, project_directory
 
 def plan_of(options: Options) -> dict[str, Any]:
     """Return the plan document for these options: the decisions a run would go by. Writes nothing."""
-    opened = open_run(options, project_directory(), environment())
-    if opened.layout is None or opened.digests is None:
+    opened = open_run(options, project_directory(), environment(), to_run=False)
+    if opened.layout is None or opened.ahead is None:
         recorded = nothing_recorded(opened.workflow)
     else:
-        recorded = read_record(opened.layout, opened.workflow, opened.order, opened.digests.result)
-        opened.digests.close()
+        recorded = read_record(opened.layout, opened.workflow, opened.order, opened.ahead.result)
+        opened.ahead.close()
     decisions = decide(opened.workflow.steps, opened.order, recorded.facts, opened.request)
     notices = [*(notice.message for notice in opened.notices), *recorded.notices]
     run_id = None if opened.layout is None else opened.layout.run_id

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from workflow.checkpoint import locks, records, store
-from workflow.checkpoint.ahead import StateDigests
+from workflow.checkpoint.ahead import Ahead
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
 from workflow.errors import CheckpointError, UsageError, listed, nearest, one_line
@@ -51,7 +51,8 @@ class Opened(NamedTuple):
 
     `layout` None means a new run; `stored` is then None too, else what its workflow.json says.
     `params` are those the run goes by: what was given now, and what was given when it started.
-    `digests` (of a run to resume) are being taken meanwhile; whoever opened closes them.
+    `ahead` reads markers and states of a run to resume meanwhile; `lock` is that of the run, when it was asked for.
+    Whoever opened closes both.
     """
 
     root: CheckpointRoot
@@ -62,7 +63,8 @@ class Opened(NamedTuple):
     stored: records.Document | None
     notices: list[Notice]
     params: Mapping[str, str]
-    digests: StateDigests | None = None
+    ahead: Ahead | None = None
+    lock: locks.RunLock | None = None
 
 
 def checkpoint_root(
@@ -105,9 +107,10 @@ def resume_command(root: CheckpointRoot, project: str, run_id: str) -> str:
     return f"workflow resume {run_id} --checkpoint-dir {shlex.quote(where)}"
 
 
-def open_run(options: Options, project: str, environ: Mapping[str, str]) -> Opened:
+def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_run: bool) -> Opened:
     """Choose the run, load its definition, and find the steps that were named.
 
+    With `to_run` an old run is locked before anything of it is read that decides.
     Raises DefinitionError, UsageError, CheckpointError, RunBusyError.
     """
     if options.resume is None or options.force:
@@ -120,11 +123,14 @@ def open_run(options: Options, project: str, environ: Mapping[str, str]) -> Open
         workflow = loader.load(project, options.source, params=options.params)
         root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
         return _opened(options, root, workflow, notices)
-    digests = StateDigests(layout)
+    lock = locks.acquire_run(layout) if to_run else None
+    ahead = Ahead(layout, lock)
     try:
-        return _resumed(options, project, root, layout, stored, notices)._replace(digests=digests)
+        return _resumed(options, project, root, layout, stored, notices)._replace(ahead=ahead, lock=lock)
     except BaseException:
-        digests.close()
+        ahead.close()
+        if lock is not None:
+            lock.release()
         raise
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from workflow.checkpoint import records, renumber, store
+from workflow.checkpoint.ahead import NOTHING
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.definition import resolved
@@ -26,9 +27,10 @@ def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_ru
     Only under the lock of the run. Raises NotRecordedError.
     """
     store.sweep(disk, layout)
-    _adopt(opened, layout, disk, tell, end_running)
-    digests = opened.digests.result if opened.digests is not None else dict
-    recorded = read_record(layout, opened.workflow, opened.order, digests)
+    is_changed = _adopt(opened, layout, disk, tell, end_running)
+    # What was read ahead is older than an outcome that was only now taken over.
+    ahead = (lambda: NOTHING) if opened.ahead is None or is_changed else opened.ahead.result
+    recorded = read_record(layout, opened.workflow, opened.order, ahead)
     for text in recorded.notices:
         tell(Notice(text))
     _set_damaged_aside(layout, disk, recorded, tell)
@@ -43,17 +45,21 @@ def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_ru
     return recorded
 
 
-def _adopt(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, end_running: bool) -> None:
+def _adopt(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, end_running: bool) -> bool:
+    """Return whether anything was recorded."""
+
     def say(text: str, help: str) -> None:
         tell(Notice(text, help, "note"))
 
-    for record in adoption.adopt(layout, disk, lambda: _as_started(opened), say=say, is_to_end=end_running):
+    adopted = adoption.adopt(layout, disk, lambda: _as_started(opened), say=say, is_to_end=end_running)
+    for record in adopted:
         title = one_line(record.step.title)
         if not record.attempts[-1].adopted:
             say(f"step {title} was cut short together with its runner", "")
             continue
         how = "completed" if record.failure is None else f"did not complete ({record.failure.message})"
         say(f"step {title} {how} after its runner had died; that outcome is taken over", "")
+    return bool(adopted)
 
 
 def _as_started(opened: Opened) -> Workflow:

@@ -85,19 +85,19 @@ def run(options: Options, observers: Sequence[Observer], ask: Callable[[str], bo
     Raises WorkflowError for what keeps it from starting; once a step may have run, observers
     hear of everything and RunFinished comes last.
     """
-    opened = open_run(options, project_directory(), os.environ)
+    opened = open_run(options, project_directory(), os.environ, to_run=True)
     try:
         return _run(options, opened, observers, ask)
     finally:
-        if opened.digests is not None:
-            opened.digests.close()
+        if opened.ahead is not None:
+            opened.ahead.close()
 
 
 def _run(options: Options, opened: Opened, observers: Sequence[Observer], ask: Callable[[str], bool] | None) -> int:
     disk = durable.Disk(private=opened.workflow.checkpoints.private, faults=_faults())
     now_at = time.time()
     layout = opened.layout or _create(opened, disk, now_at)
-    lock = locks.acquire_run(layout)
+    lock = opened.lock or locks.acquire_run(layout)
     try:
         return _Run(options, opened, layout, disk, observers, now_at).go(ask)
     finally:

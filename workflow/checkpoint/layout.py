@@ -54,7 +54,7 @@ class CheckpointRoot:
 
     @property
     def history(self) -> str:
-        return os.path.join(self.path, CACHE_DIR, "history.json")
+        return os.path.join(self.path, CACHE_DIR, "history.jsonl")
 
 
 class RunLayout:

@@ -18,6 +18,7 @@ from workflow.model import RunStatus, Status, Workflow
 
 # Writing it never takes more than this share of the run's time; the promise is a twentieth.
 SHARE_OF_TIME = 0.02
+SAID_AFTER_S = 0.1
 
 DONE = frozenset({Status.SUCCEEDED, Status.BYPASSED, Status.REUSED})
 
@@ -29,7 +30,8 @@ class MasterWriter:
         self._disk = disk
         self._layout = layout
         self._facts = facts
-        self._not_before = 0.0
+        # A resume finds one that tells of everything but itself; a short one is over before it pays to say more.
+        self._not_before = 0.0 if facts.epoch == 1 else time.monotonic() + SAID_AFTER_S
 
     def write_if_due(self, statuses: Mapping[int, Status], current: int | None) -> bool:
         """Write it unless that would cost too much; return whether it was written. Raises NotRecordedError."""

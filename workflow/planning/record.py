@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from workflow.checkpoint import records, store, values
+from workflow.checkpoint.ahead import NOTHING, Vouched
 from workflow.checkpoint.layout import RunLayout, label
 from workflow.checkpoint.marker import Marker, posix_cksum
 from workflow.checkpoint.records import Document, RecordDamagedError
@@ -56,25 +57,25 @@ def nothing_recorded(workflow: Workflow) -> Recorded:
 
 
 def read_record(
-    layout: RunLayout, workflow: Workflow, order: list[int], digests: Callable[[], Mapping[int, str]] = dict
+    layout: RunLayout, workflow: Workflow, order: list[int], ahead: Callable[[], Vouched] = lambda: NOTHING
 ) -> Recorded:
     """Read markers and states of a run and hold them against a definition. Writes nothing, never raises for damage.
 
-    `digests` tells of states that were read before; what it does not know is read here.
+    `ahead` returns what was read before; everything else is read here.
     """
-    found = store.read_markers(layout)
     recorded = Recorded({}, {}, identities(workflow), {}, {}, {}, {}, [], [])
+    vouched = ahead()
+    found = store.read_markers(layout) if vouched.markers is None else store.Markers(vouched.markers, {})
     recorded.damaged.update(found.damaged)
     for number, why in found.damaged.items():
         recorded.notices.append(f"the marker of step {label(number)} does not count: {why}")
     matched = _match(workflow, found.whole, recorded)
     states = store.States(layout)
-    known = digests()
     by_number = {step.number: step for step in workflow.steps}
     try:
         for number in order:
             old = matched.get(number)
-            if old == number and known.get(old) == (marker := found.whole[old]).state_digest and not marker.values:
+            if old == number and old in vouched.states and not (marker := found.whole[old]).values:
                 # The usual step of a long run: whole, unchanged, and nothing to be taken from its state.
                 is_same = marker.fingerprint == recorded.identities[number].fingerprint
                 if is_same and marker.completed_by == "runner":
