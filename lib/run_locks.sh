@@ -89,20 +89,29 @@ workflow_adopt() {
     fi
     for workflow_note in "$workflow_state"/worker_*.running; do
         [ -s "$workflow_note" ] || continue
-        while [ -n "$workflow_same_boot" ] && read -r workflow_step workflow_in_epoch workflow_attempt workflow_since; do
+        while [ -n "$workflow_same_boot" ] && read -r workflow_step workflow_in_epoch workflow_attempt workflow_since workflow_round; do
             [ -n "${workflow_since-}" ] || continue
-            workflow_facts "$workflow_step" || continue
+            workflow_know "$workflow_step" || continue
             ! workflow_is_marked || continue
             workflow_started=${workflow_since%%.*}
             workflow_worker=${workflow_note%.running}
             workflow_wait_for_orphan || continue
             workflow_say "step $workflow_step $workflow_name ended with $workflow_code after its runner had died; that outcome is taken over"
             workflow_worker_number=${workflow_worker##*_}
+            workflow_iteration=$workflow_round
+            workflow_has_tried=yes
             # Failed is what it is without a marker too, and it runs again.
             (
                 trap '' INT TERM HUP
                 workflow_judge
-                [ -n "$workflow_failure" ] || workflow_commit
+                if [ -n "$workflow_failure" ]; then
+                    exit 0
+                fi
+                if [ -n "$workflow_iteration" ]; then
+                    workflow_commit_iteration
+                else
+                    workflow_commit
+                fi
             ) || exit
         done <"$workflow_note"
         true >"$workflow_note" || workflow_cannot_record "$workflow_note"

@@ -269,8 +269,10 @@ workflow_enter() {
 
 # Wants in the environment: WORKFLOW_RUN_DIR, WORKFLOW_PROJECT, WORKFLOW_LIB, WORKFLOW_RUN_ID; and as
 # arguments its number, the umask of the user and ours. Reads commands on stdin, answers on stdout:
-#   run STEP EPOCH ATTEMPT RESUMED   ->  STEP EPOCH ATTEMPT EXIT_CODE
-#   values FILE                      ->  nothing; loads published values for the steps to come
+#   run|plain STEP EPOCH ATTEMPT RESUMED [ITERATION]  ->  STEP EPOCH ATTEMPT EXIT_CODE
+#   if STEP EPOCH ATTEMPT RESUMED                     ->  if STEP EPOCH ATTEMPT EXIT_CODE
+#   until STEP EPOCH ATTEMPT RESUMED ITERATION        ->  until STEP EPOCH ATTEMPT EXIT_CODE
+#   values FILE                                       ->  nothing; loads published values for the steps to come
 # Ends when stdin ends, after the step in hand: a runner that died leaves a step that finishes
 # and an exit record. Descriptor 9 is the worker's lock, which its steps inherit.
 workflow_worker() {
@@ -280,11 +282,13 @@ workflow_worker() {
     cd -- "$WORKFLOW_PROJECT" || return 1
     # shellcheck source=/dev/null
     . "$WORKFLOW_RUN_DIR/steps.sh" || return 1
+    # That of a step of another run which has started this one.
+    unset WORKFLOW_ITERATION
     # A signal to the whole group ends the step and leaves us to record that.
     workflow_signalled=
     trap 'workflow_signalled=1' TERM INT HUP
     while :; do
-        if ! IFS=' ' read -r workflow_word workflow_step workflow_epoch workflow_attempt workflow_resumed; then
+        if ! IFS=' ' read -r workflow_word workflow_step workflow_epoch workflow_attempt workflow_resumed workflow_iteration; then
             # A signal that comes between two steps ends the read, not the work.
             [ -n "$workflow_signalled" ] || break
             workflow_signalled=
@@ -294,6 +298,10 @@ workflow_worker() {
         run | plain)
             workflow_run_attempt "$workflow_word"
             printf '%s %s %s %s\n' "$workflow_step" "$workflow_epoch" "$workflow_attempt" "$workflow_code"
+            ;;
+        if | until)
+            workflow_run_test "$workflow_word"
+            printf '%s %s %s %s %s\n' "$workflow_word" "$workflow_step" "$workflow_epoch" "$workflow_attempt" "$workflow_code"
             ;;
         values) workflow_load_values "$WORKFLOW_RUN_DIR/state/$workflow_step" ;;
         esac
@@ -305,14 +313,11 @@ workflow_worker() {
 # simple command it is, which shells do without copying themselves (dash: vfork), however many steps
 # they know. Any other gets a process of its own first.
 workflow_run_attempt() {
-    workflow_log=$WORKFLOW_RUN_DIR/logs/step_$workflow_step.log
-    if ! true >>"$workflow_log"; then
-        workflow_code=nolog
-        return
-    fi
+    workflow_find_log || return 0
     if [ "$1" = plain ]; then
         {
             workflow_prepare
+            workflow_begin_log
             "workflow_step_$workflow_step"
         } </dev/null >>"$workflow_log" 2>&1
     else
@@ -322,24 +327,66 @@ workflow_run_attempt() {
     workflow_record_exit
 }
 
-# In a process of its own: from here on it is the step.
+# workflow_run_test if|until: ask a test of the step; sets workflow_code. No attempt, so no exit record.
+workflow_run_test() {
+    workflow_find_log || return 0
+    (workflow_become_test "$1")
+    workflow_normalise_code $?
+}
+
+workflow_find_log() {
+    workflow_log=$WORKFLOW_RUN_DIR/logs/step_$workflow_step.log
+    workflow_code=nolog
+    true >>"$workflow_log"
+}
+
+# In a process of its own, which is the step from here on.
 workflow_become_step() {
-    trap - TERM INT HUP
-    exec </dev/null >>"$workflow_log" 2>&1
-    umask "$workflow_umask"
-    workflow_prepare
-    workflow_is_apart=yes
+    workflow_become_apart
+    workflow_begin_log
+    workflow_load_own "$workflow_files.values"
     "workflow_step_$workflow_step"
 }
 
-workflow_record_exit() {
-    # ksh says 256+n and yash 384+n for signal n; the record says 128+n.
-    if [ "$workflow_code" -ge 384 ]; then
-        workflow_code=$((workflow_code - 256))
-    elif [ "$workflow_code" -gt 255 ]; then
-        workflow_code=$((workflow_code - 128))
+# Likewise, for a test: `until` sees what the iteration before it has just published.
+workflow_become_test() {
+    workflow_become_apart
+    workflow_load_own "$workflow_files.values"
+    if [ "$1" = until ]; then
+        workflow_load_own "$workflow_files.output"
+        workflow_load_own "$workflow_files.env"
     fi
+    "workflow_${1}_$workflow_step"
+}
+
+workflow_become_apart() {
+    trap - TERM INT HUP
+    exec </dev/null >>"$workflow_log" 2>&1
+    umask "$workflow_umask"
+    workflow_is_apart=yes
+    workflow_prepare
+    [ -z "${workflow_iteration-}" ] || export WORKFLOW_ITERATION="$workflow_iteration"
+}
+
+# workflow_load_own FILE: values of this step alone, if it has any. A step with half of them must not run.
+workflow_load_own() {
+    [ -f "$1" ] || return 0
+    workflow_load_values "$1" || {
+        printf 'workflow: cannot read the values for this step: %s\n' "$1"
+        exit 126
+    }
+}
+
+workflow_record_exit() {
+    workflow_normalise_code "$workflow_code"
     printf '%s %s %s %s END\n' "$workflow_step" "$workflow_epoch" "$workflow_attempt" "$workflow_code" >>"$workflow_exits"
+}
+
+# workflow_normalise_code CODE: ksh says 256+n and yash 384+n for signal n; the record says 128+n.
+workflow_normalise_code() {
+    workflow_code=$1
+    [ "$workflow_code" -lt 384 ] || workflow_code=$((workflow_code - 128))
+    [ "$workflow_code" -lt 256 ] || workflow_code=$((workflow_code - 128))
 }
 
 # The environment of one attempt; what is the same for every step is exported once by who starts us.
@@ -354,6 +401,10 @@ workflow_prepare() {
         WORKFLOW_SUMMARY="$workflow_files.summary.md" \
         WORKFLOW_EVENTS="$workflow_files.events" \
         WORKFLOW_STATE="$workflow_files.d"
+}
+
+# Attempts are told apart in the log.
+workflow_begin_log() {
     if [ -s "$workflow_log" ]; then
         printf -- '--- attempt %s (epoch %s) ---\n' "$workflow_attempt" "$workflow_epoch"
     fi
@@ -368,12 +419,12 @@ workflow_exec() {
     "$@"
 }
 
-# workflow_foreground WORKER UMASK STEP EPOCH ATTEMPT RESUMED: one interactive step, with the terminal
-# as it stands; its log says only that.
+# workflow_foreground WORKER UMASK STEP EPOCH ATTEMPT RESUMED [ITERATION]: one interactive step, with the
+# terminal as it stands; its log says only that.
 workflow_foreground() {
     workflow_exits=$WORKFLOW_RUN_DIR/state/worker_$1.exits
     workflow_umask=$2
-    workflow_step=$3 workflow_epoch=$4 workflow_attempt=$5 workflow_resumed=$6
+    workflow_step=$3 workflow_epoch=$4 workflow_attempt=$5 workflow_resumed=$6 workflow_iteration=${7-}
     workflow_log=$WORKFLOW_RUN_DIR/logs/step_$workflow_step.log
     cd -- "$WORKFLOW_PROJECT" || return 1
     # shellcheck source=/dev/null
@@ -381,9 +432,13 @@ workflow_foreground() {
     trap : TERM INT HUP
     (
         trap - TERM INT HUP
-        workflow_prepare >>"$workflow_log"
+        workflow_prepare
+        workflow_begin_log >>"$workflow_log"
         printf 'interactive: what it said went to the terminal\n' >>"$workflow_log"
         umask "$workflow_umask"
+        unset WORKFLOW_ITERATION
+        [ -z "$workflow_iteration" ] || export WORKFLOW_ITERATION="$workflow_iteration"
+        workflow_load_own "$workflow_files.values"
         "workflow_step_$workflow_step"
     )
     workflow_code=$?

@@ -71,6 +71,25 @@ workflow_is_marked() {
 
 # Print what is wrong with a marker; nothing when it is whole and of this run and step.
 workflow_marker_fault() {
+    workflow_why=$(workflow_sum_fault "$1")
+    if [ -n "$workflow_why" ]; then
+        printf '%s' "$workflow_why"
+        return
+    fi
+    for workflow_line in "STEP=$workflow_number" "EXIT_CODE=0" "WORKFLOW_ID=$WORKFLOW_RUN_ID" "STEP_NAME=$workflow_name"; do
+        grep -q -x -F -e "$workflow_line" "$1" || {
+            printf 'it does not say %s' "$workflow_line"
+            return
+        }
+    done
+    # The values of an iteration are not vouched for: the next one adds to them.
+    if grep -q '^VALUES=[1-9]' "$1" && ! grep -q '^ITERATION=' "$1"; then
+        workflow_values_fault
+    fi
+}
+
+# Print what is wrong with a file of `KEY=VALUE` lines that ends with its checksum.
+workflow_sum_fault() {
     if [ -L "$1" ] || [ ! -f "$1" ]; then
         printf 'it is no file'
         return
@@ -80,37 +99,44 @@ workflow_marker_fault() {
         return
     fi
     workflow_checksum=$(sed -n '$s/^CHECKSUM=//p' "$1")
-    workflow_right=$workflow_checksum
     case $workflow_checksum in
-    cksum:*) workflow_right=$(sed '$d' "$1" | workflow_cksum) ;;
-    blake3:*[!0-9a-f]*) workflow_right= ;;
-    blake3:*)
-        # Without b3sum its form is all a shell can hold against it; the runner checks the rest.
-        if command -v b3sum >/dev/null 2>&1; then
-            workflow_right=blake3:$(sed '$d' "$1" | b3sum --no-names)
-        elif [ "${#workflow_checksum}" -ne 71 ]; then
-            workflow_right=
-        fi
-        ;;
+    cksum:* | blake3:*) ;;
     *)
         printf 'it has no checksum: it was cut off, or written by hand'
         return
         ;;
     esac
     # The last byte is a newline, which a command substitution drops.
-    if [ "$workflow_checksum" != "$workflow_right" ] || [ -n "$(tail -c 1 "$1")" ]; then
+    if [ -n "$(tail -c 1 "$1")" ] || ! sed '$d' "$1" | workflow_is_sum "$workflow_checksum"; then
         printf 'its checksum is wrong'
-        return
     fi
-    for workflow_line in "STEP=$workflow_number" "EXIT_CODE=0" "WORKFLOW_ID=$WORKFLOW_RUN_ID" "STEP_NAME=$workflow_name"; do
-        grep -q -x -F -e "$workflow_line" "$1" || {
-            printf 'it does not say %s' "$workflow_line"
-            return
-        }
-    done
-    if grep -q '^VALUES=[1-9]' "$1"; then
-        workflow_values_fault
-    fi
+}
+
+# workflow_is_sum SUM: is it the checksum of what comes in? Without b3sum its form is all a shell can hold
+# against a sum of the runner, which checks the rest.
+workflow_is_sum() {
+    case $1 in
+    cksum:*) [ "$1" = "$(workflow_cksum)" ] ;;
+    blake3:*[!0-9a-f]*) return 1 ;;
+    blake3:*)
+        if command -v b3sum >/dev/null 2>&1; then
+            [ "$1" = "blake3:$(b3sum --no-names)" ]
+        else
+            [ "${#1}" -eq 71 ]
+        fi
+        ;;
+    *) return 1 ;;
+    esac
+}
+
+# workflow_has_state STATUS: does a whole state file of this very step say that?
+workflow_has_state() {
+    workflow_file=$workflow_state/step_${workflow_step}_state.json
+    [ -f "$workflow_file" ] || return 1
+    grep -q -x -F -e "  \"status\": \"$1\"," "$workflow_file" || return 1
+    grep -q -x -F -e "  \"name\": $workflow_json_name," "$workflow_file" || return 1
+    workflow_checksum=$(sed -n 's/^  "checksum": "\(.*\)"$/\1/p' "$workflow_file")
+    sed '/^  "checksum": "/,$d' "$workflow_file" | workflow_is_sum "$workflow_checksum"
 }
 
 # Print what is wrong with the values that the completed step published.
@@ -173,19 +199,59 @@ workflow_last_attempt() {
 # Commit a finished step: its outputs are durable, the state becomes so, then the marker.
 workflow_commit() {
     workflow_record completed
-    workflow_body=$(
-        printf 'STEP=%s\nCOMPLETED_AT=%s\nDURATION_SECONDS=%s\nEXIT_CODE=0\n' "$workflow_number" "$workflow_ended_at" "$workflow_duration"
-        printf 'WORKFLOW_ID=%s\nSTEP_NAME=%s\nEPOCH=%s\nFINGERPRINT=%s\n' "$WORKFLOW_RUN_ID" "$workflow_name" "$workflow_in_epoch" "$workflow_fingerprint"
-        printf 'STATE=%s\nCOMPLETED_BY=shell\nVALUES=%s\n' "$workflow_state_sum" "$workflow_values"
-    )
-    workflow_sum=$(printf '%s\n' "$workflow_body" | workflow_cksum)
-    workflow_check_sum "$workflow_sum"
-    workflow_put "$WORKFLOW_RUN_DIR/step_$workflow_step.complete" "${workflow_body}${workflow_newline}CHECKSUM=$workflow_sum"
+    workflow_mark "$WORKFLOW_RUN_DIR/step_$workflow_step.complete" "$workflow_state_sum"
     workflow_say "ok $workflow_step $workflow_name ${workflow_duration}s"
 }
 
-# workflow_record STATUS [CLASS MESSAGE]: the state file of the attempt that ended; sets workflow_state_sum.
-workflow_record() {
+# Commit one iteration of a step that is repeated. The step has no state of its own until it has ended.
+workflow_commit_iteration() {
+    workflow_count_values
+    workflow_mark "$(workflow_iteration_file "$workflow_iteration")" "$(workflow_cksum </dev/null)" "ITERATION=$workflow_iteration"
+    workflow_say "ok $workflow_step $workflow_name, iteration $workflow_iteration ${workflow_duration}s"
+}
+
+# workflow_mark FILE STATE_SUM [LINE]
+workflow_mark() {
+    workflow_body=$(
+        printf 'STEP=%s\nCOMPLETED_AT=%s\nDURATION_SECONDS=%s\nEXIT_CODE=0\n' "$workflow_number" "$workflow_ended_at" "$workflow_duration"
+        printf 'WORKFLOW_ID=%s\nSTEP_NAME=%s\nEPOCH=%s\nFINGERPRINT=%s\n' "$WORKFLOW_RUN_ID" "$workflow_name" "$workflow_in_epoch" "$workflow_fingerprint"
+        printf 'STATE=%s\nCOMPLETED_BY=shell\nVALUES=%s\n' "$2" "$workflow_values"
+        [ -z "${3-}" ] || printf '%s\n' "$3"
+    )
+    workflow_sum=$(printf '%s\n' "$workflow_body" | workflow_cksum)
+    workflow_check_sum "$workflow_sum"
+    workflow_put "$1" "${workflow_body}${workflow_newline}CHECKSUM=$workflow_sum"
+}
+
+# The loop has ended. Its last attempt may have been another pass's.
+workflow_end_loop() {
+    (
+        trap '' INT TERM HUP
+        workflow_close_times
+        workflow_commit
+    ) || exit
+}
+
+# workflow_record_unrun STATUS [CLASS MESSAGE [REASON_CODE REASON]]: a state that no attempt decided.
+workflow_record_unrun() {
+    (
+        trap '' INT TERM HUP
+        workflow_close_times
+        workflow_record "$@"
+    ) || exit
+}
+
+workflow_close_times() {
+    workflow_in_epoch=$workflow_epoch
+    workflow_ended=$(date +%s)
+    workflow_ended_at=$(workflow_now)
+    workflow_duration=0
+    [ -z "$workflow_has_tried" ] || workflow_duration=$((workflow_ended - workflow_started))
+    [ "$workflow_duration" -ge 0 ] || workflow_duration=0
+}
+
+# Set workflow_values and, as lines for the state, workflow_sums: what the step published.
+workflow_count_values() {
     workflow_values=0
     workflow_sums=
     for workflow_kind in output env; do
@@ -196,25 +262,56 @@ workflow_record() {
         workflow_check_sum "$workflow_sum"
         workflow_sums="$workflow_sums  \"${workflow_kind}_cksum\": \"$workflow_sum\",$workflow_newline"
     done
+}
+
+# workflow_record STATUS [CLASS MESSAGE [REASON_CODE REASON]]: the state file of the step; sets workflow_state_sum.
+workflow_record() {
+    workflow_count_values
     workflow_detail=null
     if [ -n "${2-}" ]; then
         # JSON of ASCII: a file's name may hold any byte.
         workflow_detail=$(printf '%s' "$3" | LC_ALL=C tr -c '\040-\176' '?' | sed 's/[\\"]/\\&/g')
         workflow_detail="{\"class\": \"$2\", \"message\": \"$workflow_detail\", \"tail\": []}"
     fi
+    workflow_attempts=
+    workflow_last_code=null
+    if [ -n "$workflow_has_tried" ]; then
+        workflow_last_code=$workflow_code
+        workflow_attempts=$(printf '{"number": %s, "epoch": %s, "started": %s, "ended": %s, "exit_code": %s, "log_offset": %s}' \
+            "$workflow_attempt" "$workflow_in_epoch" "$workflow_started" "$workflow_ended" "$workflow_code" "$((${workflow_offset:-0}))")
+    fi
     workflow_body=$(
         printf '{\n  "version": "3.0.0",\n  "step": %s,\n  "name": %s,\n  "status": "%s",\n' "$workflow_number" "$workflow_json_name" "$1"
         printf '  "started_at": null,\n  "completed_at": "%s",\n  "duration_seconds": %s,\n' "$workflow_ended_at" "$workflow_duration"
-        printf '  "exit_code": %s,\n  "outputs": {"files_modified": []},\n  "env": {},\n  "errors": [],\n  "warnings": [],\n' "$workflow_code"
-        printf '  "attempts": [{"number": %s, "epoch": %s, "started": %s, "ended": %s, "exit_code": %s, "log_offset": %s}],\n' \
-            "$workflow_attempt" "$workflow_in_epoch" "$workflow_started" "$workflow_ended" "$workflow_code" "$((${workflow_offset:-0}))"
+        printf '  "exit_code": %s,\n  "outputs": {"files_modified": []},\n  "env": {},\n  "errors": [],\n  "warnings": [],\n' "$workflow_last_code"
+        printf '  "attempts": [%s],\n' "$workflow_attempts"
         printf '  "fingerprint": "%s",\n  "manifest": {},\n  "output_digests": {},\n' "$workflow_fingerprint"
-        printf '  "reason": {"code": "never-run", "detail": "run by resume.sh"},\n  "executor": "shell",\n  "worker": %s,\n' "$workflow_worker_number"
+        printf '  "reason": {"code": "%s", "detail": "%s"},\n  "executor": "shell",\n  "worker": %s,\n' \
+            "${4:-never-run}" "${5:-run by resume.sh}" "$workflow_worker_number"
         printf '  "completed_by": "shell",\n%s  "failure": %s,\n' "$workflow_sums" "$workflow_detail"
+        workflow_print_rules "$1"
     )
     workflow_sum=$(printf '%s\n' "$workflow_body" | workflow_cksum)
     workflow_check_sum "$workflow_sum"
     workflow_body="$workflow_body$workflow_newline  \"checksum\": \"$workflow_sum\"$workflow_newline}"
     workflow_state_sum=$(printf '%s\n' "$workflow_body" | workflow_cksum)
     workflow_put "$workflow_state/step_${workflow_step}_state.json" "$workflow_body"
+}
+
+# The lines of a state that only steps with such rules have.
+workflow_print_rules() {
+    if [ "$1" = waiting ]; then
+        workflow_next=$(($(date +%s) + workflow_wait_s))
+        # POSIX has no way from seconds to a date: it is for people, `next_attempt` is what counts.
+        workflow_next_at=$(date -u -d "@$workflow_next" '+"%Y-%m-%dT%H:%M:%SZ"' 2>/dev/null) || workflow_next_at=null
+        printf '  "retry": {"used": %s, "next_attempt_at": %s, "next_attempt": %s},\n' \
+            "$((workflow_used + 1))" "$workflow_next_at" "$workflow_next"
+    fi
+    case $workflow_iteration in
+    '' | 0) ;;
+    *) printf '  "iterations": %s,\n' "$workflow_iteration" ;;
+    esac
+    if [ "$1.$workflow_is_tolerated" = failed.1 ]; then
+        printf '  "tolerated": true,\n'
+    fi
 }

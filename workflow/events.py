@@ -48,6 +48,29 @@ class StepStarted(NamedTuple):
     log_offset_bytes: int = 0
 
 
+class StepWaiting(NamedTuple):
+    """A step is not started, or not started again, before something happens; more than one may follow.
+
+    `why` is `retry` (after `attempt`, which ended with `failure`; the next one starts in `wait_s`), `lock`
+    (`detail` names it and who holds it) or `approval` (`detail` is what a person is asked).
+    """
+
+    step: Step
+    why: str
+    detail: str = ""
+    attempt: int = 0
+    failure: Failure | None = None
+    wait_s: float | None = None
+
+
+class StepIterated(NamedTuple):
+    """An iteration of a step with `repeat` ended well and is recorded; another one follows."""
+
+    step: Step
+    iteration: int
+    duration_s: float
+
+
 class StepProgress(NamedTuple):
     """A step said `step_progress DONE TOTAL`."""
 
@@ -59,7 +82,9 @@ class StepProgress(NamedTuple):
 class StepFinished(NamedTuple):
     """A step reached a terminal status; when that is SUCCEEDED its marker is durable.
 
-    `tail` holds the last lines of the log (at most ten, without newlines) when the step failed.
+    Also told of steps that never started: SKIPPED (`detail` says by which condition) and BLOCKED (`detail`
+    names the step that failed); `attempt` is None then. `is_tolerated`: it failed, and `continue_on_error` lets the
+    run go on. `tail` holds the last lines of the log (at most ten, without newlines) when the step failed.
     """
 
     step: Step
@@ -72,6 +97,8 @@ class StepFinished(NamedTuple):
     partial_outputs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     adopted: bool = False
+    detail: str = ""
+    is_tolerated: bool = False
 
 
 class Interrupted(NamedTuple):
@@ -98,7 +125,18 @@ class RunFinished(NamedTuple):
     resume_command: str
 
 
-Event = RunStarted | Notice | StepStarted | StepProgress | StepFinished | Interrupted | Tick | RunFinished
+Event = (
+    RunStarted
+    | Notice
+    | StepStarted
+    | StepWaiting
+    | StepIterated
+    | StepProgress
+    | StepFinished
+    | Interrupted
+    | Tick
+    | RunFinished
+)
 
 
 class Observer(Protocol):

@@ -1,23 +1,25 @@
-"""Commands that only look, and the one that takes a person's word: `plan`, `status`, `logs`, `mark`."""
+"""Commands that only look, and those that take a person's word (`mark`, `approve`)."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from workflow.checkpoint import durable, locks, store
+from workflow.checkpoint import approval, durable, locks, records, store
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.records import StepRecord
-from workflow.definition import graph, resolved
-from workflow.errors import CheckpointError, one_line
+from workflow.definition import graph, loader, resolved
+from workflow.errors import CheckpointError, UsageError, listed, one_line
 from workflow.model import Attempt, Failure, Reason, Status, Step, Workflow
-from workflow.opening import Options, open_run, resume_command, step_number
+from workflow.opening import Options, checkpoint_root, open_run, resume_command, step_number
 from workflow.planning import documents
 from workflow.planning.decision import decide
 from workflow.planning.fingerprint import fingerprint, manifest
+from workflow.planning.picture import Picture, picture
 from workflow.planning.record import nothing_recorded, read_record
+from workflow.reporting.waiting import approve_command
 from workflow.session import environment, project_directory
 
 
@@ -67,9 +69,61 @@ def status_of(root: CheckpointRoot, run_id: str | None) -> dict[str, Any]:
     layout = choose_run(root, run_id)
     workflow, stored = definition_of(layout)
     document = documents.status_document(layout, workflow, stored, graph.order(workflow.steps))
+    command = resume_command(root, project_directory(), layout.run_id)
     if document["resume_command"]:
-        document["resume_command"] = resume_command(root, project_directory(), layout.run_id)
+        document["resume_command"] = command
+    for step in asking(document):
+        step["approval"]["command"] = approve_command(command, layout.run_id, step["step"])
     return document
+
+
+def asking(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the steps of a status document that wait for a person's answer now."""
+    return [
+        step
+        for step in document["steps"]
+        if step["status"] == "waiting" and "approval" in step and step["approval"]["answer"] is None
+    ]
+
+
+class Graph(NamedTuple):
+    """What a graph is drawn from; `statuses` (words by number) only of a run."""
+
+    workflow: Workflow
+    picture: Picture
+    statuses: dict[int, str] | None
+
+
+def graph_of(source: str | None, run_id: str | None, checkpoint_dir: str | None) -> Graph:
+    """Return the picture of a definition, or that of a run with where its steps stand. Writes nothing."""
+    if run_id is None:
+        workflow = loader.load(project_directory(), source)
+        return Graph(workflow, picture(workflow.steps), None)
+    layout = choose_run(checkpoint_root(project_directory(), checkpoint_dir, environment()), run_id)
+    workflow, stored = definition_of(layout)
+    document = documents.status_document(layout, workflow, stored, graph.order(workflow.steps))
+    return Graph(workflow, picture(workflow.steps), {step["step"]: step["status"] for step in document["steps"]})
+
+
+def graph_document(drawn: Graph) -> dict[str, Any]:
+    """Return a graph as a document: `steps`, `joins` (names of the points where many edges meet), `edges`."""
+    waits_for: dict[int | str, list[int | str]] = {}
+    for sooner, later in drawn.picture.edges:
+        waits_for.setdefault(later, []).append(sooner)
+    steps = []
+    for step in drawn.workflow.steps:
+        entry: dict[str, Any] = {
+            "step": step.number,
+            "name": step.name,
+            "group": step.group,
+            "needs": None if step.needs is None else list(step.needs),
+            "waits_for": waits_for.get(step.number, []),
+        }
+        if drawn.statuses is not None:
+            entry["status"] = drawn.statuses.get(step.number)
+        steps.append(entry)
+    edges = [list(edge) for edge in drawn.picture.edges]
+    return {"name": drawn.workflow.name, "steps": steps, "joins": drawn.picture.joins, "edges": edges}
 
 
 def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, user: str) -> str:
@@ -114,6 +168,110 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
         disk.close()
     word = "complete: it will not run again" if is_done else "pending: it will run again"
     return f"step {one_line(step.title)} of {layout.run_id} is marked {word} (recorded as {one_line(user)}'s word)"
+
+
+def approve(
+    root: CheckpointRoot, run_id: str | None, step_name: str | None, *, is_approved: bool, user: str
+) -> dict[str, Any]:
+    """Record a person's answer to a step that asks for approval; return what was done.
+
+    Needs no lock: a live run hears of it, another one when it is resumed. Without `run_id` the one run that waits for
+    an answer is meant. An answer that is there already stays as it is; its opposite is replaced, and told as `before`.
+    Durable on return. Raises CheckpointError, UsageError, NotRecordedError.
+    """
+    layout = store.find_run(root, run_id) if run_id else _waiting_run(root, step_name)
+    workflow, _ = definition_of(layout)
+    step = _asking_step(workflow, layout, step_name)
+    try:
+        before = approval.read(layout, step.number)
+    except approval.ApprovalDamagedError:  # it never counted
+        before = None
+    if not is_approved:
+        _refuse_late(layout, step)
+    answer = approval.Approval(
+        step.number, step.name, step.rules.approval, is_approved, user, records.utc_text(time.time()) or ""
+    )
+    if before is not None and before.is_approved is is_approved:
+        answer = before
+    else:
+        disk = durable.Disk(private=workflow.checkpoints.private)
+        try:
+            approval.write(disk, layout, answer)
+        finally:
+            disk.close()
+    return {
+        "run_id": layout.run_id,
+        "step": step.number,
+        "name": step.name,
+        "text": step.rules.approval,
+        "answer": answer.answer,
+        "by": answer.by,
+        "at": answer.at,
+        "before": None if before is None else {"answer": before.answer, "by": before.by, "at": before.at},
+        "resume_command": None if locks.is_held(layout) else _resume(root, layout),
+    }
+
+
+def _waiting_run(root: CheckpointRoot, step_name: str | None) -> RunLayout:
+    """Return the one run in which a step waits for an answer."""
+    waiting = []
+    newest = "RUN"
+    for run_id in reversed(store.run_ids(root)):
+        layout = root.run(run_id)
+        try:
+            workflow, stored = definition_of(layout)
+        except CheckpointError:  # it cannot be carried on, so nobody waits for it
+            continue
+        if any(step.rules.approval for step in workflow.steps):
+            newest = run_id if newest == "RUN" else newest
+            document = documents.status_document(layout, workflow, stored, graph.order(workflow.steps))
+            waiting += [(layout, step["step"]) for step in asking(document)]
+    if len({layout.run_id for layout, _ in waiting}) == 1:
+        return waiting[0][0]
+    commands = [approve_command(_resume(root, layout), layout.run_id, number) for layout, number in waiting]
+    if not commands:
+        raise UsageError(
+            "no run waits for an answer",
+            help=f"to change one, name the run: workflow approve {newest} {one_line(step_name or 'STEP')}",
+        )
+    raise UsageError(
+        f"{len({layout.run_id for layout, _ in waiting}):,} runs wait for an answer",
+        help=f"say which: {listed(commands, most=4)}",
+    )
+
+
+def _asking_step(workflow: Workflow, layout: RunLayout, step_name: str | None) -> Step:
+    """Return the step that was named, which must be one that asks."""
+    those = [step for step in workflow.steps if step.rules.approval]
+    titles = listed(one_line(step.title) for step in those)
+    if step_name is None:
+        named = f"workflow approve {layout.run_id} {those[0].label}" if those else f"workflow status {layout.run_id}"
+        raise UsageError("approve wants a step", help=f"{named} (those that ask: {titles})" if those else named)
+    number = step_number(workflow, step_name)
+    step = next(step for step in workflow.steps if step.number == number)
+    if not step.rules.approval:
+        raise UsageError(
+            f"step {one_line(step.title)} of {layout.run_id} asks for no approval",
+            help=f"those that ask: {titles}" if those else "no step of this run does",
+        )
+    return step
+
+
+def _refuse_late(layout: RunLayout, step: Step) -> None:
+    if store.has_whole_marker(layout, step.number):
+        raise UsageError(
+            f"step {one_line(step.title)} of {layout.run_id} is completed: it cannot be rejected any more",
+            help=f"to have it run, and ask, again: workflow mark {layout.run_id} {step.label} --pending",
+        )
+    if step.number in documents.running_steps(layout, is_live=locks.is_held(layout)):
+        raise UsageError(
+            f"step {one_line(step.title)} of {layout.run_id} was approved and runs: it cannot be rejected any more",
+            help="to stop the run, end its runner (Ctrl-C)",
+        )
+
+
+def _resume(root: CheckpointRoot, layout: RunLayout) -> str:
+    return resume_command(root, project_directory(), layout.run_id)
 
 
 def logs_of(layout: RunLayout, workflow: Workflow, step_name: str | None) -> list[tuple[Step, str]]:

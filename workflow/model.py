@@ -24,13 +24,79 @@ class Source(NamedTuple):
         return f"{self.path}:{self.line}" if self.line else self.path
 
 
+class Retries(NamedTuple):
+    """When an attempt that failed is followed by another.
+
+    `limit` counts the attempts after the first; 0 means none. The wait before retry k (from 1) is
+    `delay_s * backoff ** (k - 1)`, at most `max_delay_s`, plus a random share of it up to `jitter` (0 to 1).
+    `on_exit` holds exit codes as text and classes of failure (`RETRY_CLASSES`); empty means any failure.
+    """
+
+    limit: int = 0
+    delay_s: float = 0.0
+    backoff: float = 1.0
+    max_delay_s: float | None = None
+    jitter: float = 0.0
+    on_exit: tuple[str, ...] = ()
+
+
+RETRY_CLASSES = ("exit", "timeout", "oom", "signal", "no_space", "output_missing")
+
+
+class Repeat(NamedTuple):
+    """A step that runs again and again: until the shell test `until` holds (empty: never asked).
+
+    `max_iterations` None means no bound. With a test, reaching the bound first is a failure; without, it is the end.
+    """
+
+    until: str = ""
+    max_iterations: int | None = None
+
+
+class Rules(NamedTuple):
+    """How a step is scheduled: what hardly any step has, so most of them share one `NO_RULES`.
+
+    `condition` is a shell test, or `always` or `failure`; empty means none. `lock` is the name of a mutex
+    of this machine, empty for none. `cpus` 0 means one, `memory_bytes` 0 none that counts.
+    `matrix` holds the values that made this step one of many; they are in its environment.
+    `matrix_of` is the name that all steps of that matrix go by.
+    `approval` is what a person is asked before the step starts; empty: nobody is asked.
+    """
+
+    condition: str = ""
+    continue_on_error: bool = False
+    retries: Retries = Retries()
+    lock: str = ""
+    cpus: float = 0.0
+    memory_bytes: int = 0
+    matrix: tuple[tuple[str, str], ...] = ()
+    matrix_of: str = ""
+    approval: str = ""
+    repeat: Repeat | None = None
+
+    @property
+    def is_at_the_end(self) -> bool:
+        """Whether it runs whatever became of the steps before it (`if: always`, `if: failure`)."""
+        return self.condition in ("always", "failure")
+
+    @property
+    def test(self) -> str:
+        """The shell test that decides whether the step runs; empty for none."""
+        return "" if self.is_at_the_end else self.condition
+
+
+NO_RULES = Rules()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One numbered step, exactly one of `script` (a file, run as it is) and `text` (a `run:` or a cell).
 
     `interpreter` None means the kernel reads the script's own `#!` line.
     `script`, `working_directory` and `outputs` are relative to the project where they lie inside it.
-    `needs` holds numbers of steps; None means plain order (every step with a smaller number).
+    `needs` holds numbers of steps; None means plain order (every step before its block). `group` is the
+    name of the parallel group it is in; neighbours (by number) of one group are a block, any other step
+    is one of its own.
     `content_digest` is `blake3:<hex>` of the script file or text at the time the definition was read.
     """
 
@@ -49,6 +115,8 @@ class Step:
     timeout_s: float | None = None
     interactive: bool = False
     on_interrupt: str = "rerun"
+    group: str | None = None
+    rules: Rules = NO_RULES
 
     @property
     def label(self) -> str:
@@ -70,12 +138,21 @@ class CheckpointSettings:
     private: bool = False
 
 
+class Limits(NamedTuple):
+    """What may run side by side: steps, and the sums of what they declare. None: what the machine has."""
+
+    jobs: int | None = None
+    cpus: float | None = None
+    memory_bytes: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Workflow:
     """A definition as resolved: `steps` sorted by number, numbers and names unique.
 
     `project` is the absolute directory that relative paths and steps start from;
     `source` is the file or directory the definition was read from (absolute).
+    `time_limit_s` bounds the run as a whole, `limits` what runs side by side.
     """
 
     name: str
@@ -84,6 +161,7 @@ class Workflow:
     steps: tuple[Step, ...]
     time_limit_s: float | None = None
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
+    limits: Limits = field(default_factory=Limits)
 
 
 class Status(enum.Enum):
@@ -109,12 +187,21 @@ TERMINAL = frozenset(
 
 LEGAL_MOVES: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset(
-        {Status.READY, Status.BYPASSED, Status.REUSED, Status.SKIPPED, Status.BLOCKED, Status.CANCELLED, Status.RUNNING}
+        {
+            Status.READY,
+            Status.BYPASSED,
+            Status.REUSED,
+            Status.SKIPPED,
+            Status.BLOCKED,
+            Status.CANCELLED,
+            Status.RUNNING,
+            Status.WAITING,
+        }
     ),
     Status.READY: frozenset({Status.QUEUED, Status.RUNNING, Status.CANCELLED, Status.SKIPPED, Status.FAILED}),
     Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED, Status.FAILED}),
-    Status.RUNNING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.WAITING}),
-    Status.WAITING: frozenset({Status.READY, Status.RUNNING, Status.FAILED, Status.CANCELLED}),
+    Status.RUNNING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.WAITING, Status.SKIPPED}),
+    Status.WAITING: frozenset({Status.READY, Status.RUNNING, Status.FAILED, Status.CANCELLED, Status.BLOCKED}),
 }
 
 
@@ -180,8 +267,10 @@ class Decision(NamedTuple):
 class Failure(NamedTuple):
     """Why an attempt failed.
 
-    `kind` is one of `exit`, `signal`, `timeout`, `output_missing`, `output_malformed`, `worker_lost`,
-    `not_started`, `interrupted`. `message` is one sentence for people.
+    `kind` is one of `exit`, `signal`, `timeout`, `oom` (the kernel killed it for want of memory), `no_space`,
+    `output_missing`, `output_malformed`, `worker_lost`, `not_started`, `interrupted`, `condition` (its `if` or
+    `until` gave neither yes nor no), `repeat` (its bound came before its end), `rejected` (a person said no).
+    `message` is one sentence for people.
     """
 
     kind: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from workflow.checkpoint import locks, records, store
@@ -14,7 +14,7 @@ from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
 from workflow.errors import CheckpointError, UsageError, listed, nearest, one_line
 from workflow.events import Notice
-from workflow.model import Workflow
+from workflow.model import Status, Workflow
 from workflow.planning.decision import Request
 
 NEWEST = ""
@@ -24,7 +24,8 @@ DEFAULT_DIRECTORY = ".checkpoints"
 class Options(NamedTuple):
     """What was asked for. `resume` None: a new run; NEWEST: the newest resumable one; else a run id.
 
-    Steps are named by number or name, as people typed them. `must_resume`: nothing to resume is
+    Steps are named by number or name, as people typed them. `jobs` None: what the definition says, else what the
+    machine has; `is_parallel` False: one at a time. `must_resume`: nothing to resume is
     an error instead of a new run.
     """
 
@@ -40,6 +41,9 @@ class Options(NamedTuple):
     force: bool = False
     is_auto: bool = False
     end_running: bool = False
+    jobs: int | None = None
+    is_parallel: bool | None = None
+    keep_going: bool = False
     params: Mapping[str, str] = {}
     extra_environment: Mapping[str, str] = {}
     checkpoint_dir: str | None = None
@@ -235,9 +239,31 @@ def is_complete(layout: RunLayout, stored: records.Document) -> bool:
     except OSError:
         return False
     # From the end: that is where a run stopped.
-    if any(f"step_{number:02d}.complete" not in names for number in sorted(numbers, reverse=True)):
+    unmarked = [number for number in sorted(numbers, reverse=True) if f"step_{number:02d}.complete" not in names]
+    if unmarked and not _are_settled(layout, stored, unmarked):
         return False
-    return numbers <= store.read_markers(layout).whole.keys()
+    return numbers.difference(unmarked) <= store.read_markers(layout).whole.keys()
+
+
+def _are_settled(layout: RunLayout, stored: records.Document, numbers: Sequence[int]) -> bool:
+    """Return whether steps without a marker need no other look: skipped, or failed with `continue_on_error`."""
+    tolerant = {
+        int(step["number"])
+        for step in stored["definition"]["steps"]
+        if isinstance(step.get("rules"), dict) and step["rules"].get("continue_on_error")
+    }
+    states = store.States(layout)
+    try:
+        for number in numbers:
+            try:
+                status = (states.document(number) or {}).get("status")
+            except ValueError:
+                return False
+            if status != Status.SKIPPED.value and not (status == Status.FAILED.value and number in tolerant):
+                return False
+    finally:
+        states.close()
+    return True
 
 
 def _project_of(

@@ -19,7 +19,7 @@ from workflow.checkpoint.master import DONE, MasterFacts, MasterWriter
 from workflow.definition import resolved
 from workflow.errors import NotRecordedError, UsageError, WorkflowError
 from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, StepFinished
-from workflow.model import Choice, Decision, RunStatus, Status
+from workflow.model import Choice, Decision, RunStatus, Status, Workflow
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
 from workflow.planning.record import Recorded, nothing_recorded
@@ -131,6 +131,8 @@ class _Run:
         self.disk = disk
         self.durations = _Durations()
         self.observers = [*observers, self.durations]
+        self.is_linear = all(step.needs is None and step.group is None for step in self.workflow.steps)
+        self.jobs = 1 if self.is_linear else _jobs(options, opened.workflow)
         self.epoch = 1 if opened.stored is None else store.read_epoch(layout) + 1
         self.started_at = float((opened.stored or {}).get("started") or now_at)
 
@@ -148,7 +150,10 @@ class _Run:
             # A complete step that is to run again goes on counting its attempts.
             if fact.is_done and decisions[number].choice is Choice.RUN:
                 recorded.past[number] = store.attempts_of(self.layout, number)
+                recorded.restarted.add(number)
+                recorded.published.pop(number, None)
         plan_hash = self.begin(recorded)
+        values = recorded.values
         facts = MasterFacts(
             self.layout,
             self.workflow,
@@ -159,9 +164,10 @@ class _Run:
             user=user_name(),
             is_auto=self.options.is_auto,
             variables=dict(pair for step in self.workflow.steps for pair in step.params),
-            values=recorded.values,
+            values=values,
+            is_parallel=self.jobs > 1,
         )
-        return self.drive(recorded, decisions, MasterWriter(self.disk, self.layout, facts))
+        return self.drive(recorded, decisions, MasterWriter(self.disk, self.layout, facts), values, ask)
 
     def tell(self, event: Event) -> None:
         for observer in self.observers:
@@ -194,7 +200,10 @@ class _Run:
         )
         fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
         disk.write(layout.steps_sh, steps_program(workflow))
-        disk.write(layout.resume_sh, resume_program(workflow, layout.run_id, project, self.opened.order, fingerprints))
+        program = resume_program(
+            workflow, layout.run_id, project, self.opened.order, fingerprints, lock_directory=_locks_directory()
+        )
+        disk.write(layout.resume_sh, program)
         disk.make_directory(layout.lib)
         for name in LIBRARY:
             with open(os.path.join(library_directory(), name), "rb") as file:
@@ -211,12 +220,22 @@ class _Run:
         store.write_definition(disk, layout, about)
         return plan_hash
 
-    def drive(self, recorded: Recorded, decisions: dict[int, Decision], master: MasterWriter) -> int:
+    def drive(
+        self,
+        recorded: Recorded,
+        decisions: dict[int, Decision],
+        master: MasterWriter,
+        values: dict[str, str],
+        ask: Callable[[str], bool] | None,
+    ) -> int:
         """Run the engine between RunStarted and RunFinished."""
+        from workflow.checkpoint.named_locks import NamedLocks
+        from workflow.execution.approvals import Approvals
         from workflow.execution.committer import Committer
         from workflow.execution.engine import Engine
         from workflow.execution.inbox import Inbox
         from workflow.execution.local import LocalExecutor
+        from workflow.execution.slots import Slots
 
         started = time.monotonic()
         # What was read so far stays for the whole run: the collector need not walk it ever again.
@@ -231,12 +250,16 @@ class _Run:
             lib=library_directory(),
             environ={**os.environ, **self.options.extra_environment},
             is_resumed=self.epoch > 1,
-            published=recorded.values,
+            # Where not every step sees the same, each is given its own.
+            published=values if self.is_linear else {},
             ignored_signals=frozenset(
                 it for it in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(it) is signal.SIG_IGN
             ),
         )
-        committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
+        committer = Committer(
+            self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put, self.jobs
+        )
+        named_locks = NamedLocks(_locks_directory(), self.disk, self.layout.path)
         inbox.catch_signals()
         try:
             if any(decision.choice is Choice.RUN for decision in decisions.values()):
@@ -246,24 +269,26 @@ class _Run:
                 self.workflow,
                 self.layout,
                 epoch=self.epoch,
-                order=self.opened.order,
                 decisions=decisions,
-                manifests=recorded.identities,
-                past=recorded.past,
+                recorded=recorded,
                 inbox=inbox,
                 executor=executor,
                 committer=committer,
                 observers=self.observers,
                 master=master,
+                slots=Slots(self.jobs, self.workflow.limits, named_locks),
+                approvals=Approvals(self.layout, self.disk, ask, user_name()),
+                keep_going=self.options.keep_going,
             )
             exit_code = engine.run()
-            executor.close(tuple(engine.uncommitted))
-            error = engine.error
-            statuses = _with_past(engine.statuses, recorded)
-            status = _run_status(statuses)
+            board = engine.board
+            executor.close(board.uncommitted)
+            error = board.error
+            statuses = _with_past(board.statuses, recorded)
+            status = _run_status(statuses, self.workflow)
             try:
                 committer.close()
-                master.write(statuses, None, status)
+                master.write(statuses, (), status)
             except NotRecordedError as late:
                 error = error or late
             if error is not None:
@@ -275,7 +300,7 @@ class _Run:
                 exit_code = errors.EXIT_STEP_FAILED
             self._finish(error)
             counts: dict[Status, int] = {}
-            for it in engine.statuses.values():
+            for it in board.statuses.values():
                 counts[it] = counts.get(it, 0) + 1
             self.tell(
                 RunFinished(
@@ -338,8 +363,12 @@ def _with_past(statuses: dict[int, Status], recorded: Recorded) -> dict[int, Sta
     }
 
 
-def _run_status(statuses: dict[int, Status]) -> RunStatus:
-    if all(status in DONE for status in statuses.values()):
+def _run_status(statuses: dict[int, Status], workflow: Workflow) -> RunStatus:
+    tolerant = {step.number for step in workflow.steps if step.rules.continue_on_error}
+    statuses = {
+        number: status for number, status in statuses.items() if not (status is Status.FAILED and number in tolerant)
+    }
+    if all(status in DONE or status is Status.SKIPPED for status in statuses.values()):
         return RunStatus.COMPLETED
     return RunStatus.FAILED if Status.FAILED in statuses.values() else RunStatus.PAUSED
 
@@ -348,6 +377,26 @@ def _is_left_failed(statuses: dict[int, Status], decisions: dict[int, Decision],
     return skip_failed and any(
         decisions[number].choice is Choice.LEAVE and status is Status.FAILED for number, status in statuses.items()
     )
+
+
+def _jobs(options: Options, workflow: Workflow) -> int:
+    """Return how many steps may run at once: -j, else the definition, else as many as there are processors."""
+    from workflow.execution.slots import processors
+
+    if options.is_parallel is False:
+        return 1
+    declared = workflow.limits.jobs
+    if options.is_parallel and declared == 1:
+        declared = None
+    return options.jobs or declared or processors()
+
+
+def _locks_directory() -> str:
+    """Return where the named locks of this user are: the same for all projects on this machine."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    if not os.path.isabs(state):  # no home at all, as in some containers
+        state = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"workflow-{os.getuid()}")
+    return os.path.join(state, "workflow", "locks")
 
 
 def _checkpoint_readme() -> str:

@@ -82,7 +82,7 @@ YAML = {
     "no steps": ("name: nothing\nsteps: []\n", ["workflow.yaml"]),
     "unknown word": ("steps:\n  - {run: x, tiemout: 3s}\n", ["workflow.yaml:2", "tiemout", "timeout"]),
     "wrong type": ("steps:\n  - {run: x, timeout: [1]}\n", ["workflow.yaml:2", "timeout"]),
-    "a word of later": ("steps:\n  - {run: x, retries: {limit: 3}}\n", ["workflow.yaml:2", "retries", "not available"]),
+    "a word of later": ("steps:\n  - {run: x, secrets: [TOKEN]}\n", ["workflow.yaml:2", "secrets", "not available"]),
     "the same key twice": ("steps:\n  - run: x\n    run: y\n", ["workflow.yaml:3", "twice"]),
     "cycle": (
         "steps:\n  - {name: a, run: x, needs: [b]}\n  - {name: b, run: x, needs: [a]}\n",

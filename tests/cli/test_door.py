@@ -87,7 +87,7 @@ WRONG = {
     "choice that is none": (["run", "--output", "foo"], 2, ["foo", "stream", "group", "quiet"]),
     "option without its value": (["run", "--until"], 2, ["--until"]),
     "one argument too many": (["run", "steps", "more"], 2, ["more"]),
-    "more jobs than there can be": (["-j", "4"], 2, ["--jobs"]),
+    "more jobs than there can be": (["-j", "513"], 2, ["--jobs", "512"]),
     "an executor there is not": (["--executor", "slurm"], 2, ["--executor"]),
     "no such source": (["run", "nothere"], 2, ["nothere"]),
     "a source that is no definition": (["run", "/dev/null"], 2, ["/dev/null"]),

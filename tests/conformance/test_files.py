@@ -127,11 +127,49 @@ def test_a14_s4_the_checkpoint_status_tells_progress_and_how_to_go_on(project: P
     assert "half a result" in project.run("logs", "1").stdout
 
 
+GROUP = """steps:
+  - {name: first, run: echo first >>ran.txt}
+  - name: pair
+    parallel:
+      - {name: left, run: 'while [ ! -e met ]; do [ ! -e right ] || touch met; touch left; sleep 0.02; done'}
+      - {name: right, run: 'while [ ! -e met ]; do [ ! -e left ] || touch met; touch right; sleep 0.02; done'}
+  - {name: last, run: cp "$WORKFLOW_RUN_DIR/checkpoint.json" seen.json}
+"""
+
+
+def test_a9_groups_and_where_they_stand_are_in_the_master_state(project: Project) -> None:
+    """Each member waits for the other: one after the other would never end."""
+    project.file("workflow.yaml", GROUP)
+    assert project.run("-j", "2", timeout=30).returncode == 0
+    told = master(project)["parallel_execution"]
+    assert told == {"enabled": True, "groups": [{"name": "pair", "steps": [1, 2], "status": "completed"}]}
+    assert master(project)["execution_mode"]["parallel"] is True
+
+
+def test_a9_a_group_that_did_not_end_well_is_pending(project: Project) -> None:
+    project.file("workflow.yaml", GROUP.replace("touch right;", "exit 3;"))
+    assert project.run("-j", "2", timeout=30).returncode == 1
+    assert master(project)["parallel_execution"]["groups"][0]["status"] == "pending"
+
+
+def test_f25_locks_of_what_is_left_to_do_are_named_and_taken_again_on_resume(project: Project) -> None:
+    held = "flock -n 7 7<\"$XDG_STATE_HOME/workflow/locks/db.lock\" && exit 9"
+    text = f"steps:\n  - name: load\n    lock: db\n    run: |\n      ! {{ {held}; }}\n      [ -e mended ]\n"
+    project.file("workflow.yaml", text)
+    state = {"XDG_STATE_HOME": str(project.path / "state-home")}
+    assert project.run(env=state).returncode == 1
+    assert master(project)["recovery_context"]["locks_to_restore"] == ["db"]
+    project.file("mended", "")
+    assert project.run("resume", env=state).returncode == 0
+    assert master(project)["recovery_context"]["locks_to_restore"] == []
+
+
 def test_a15_the_modes_that_there_are_work_and_the_others_are_refused(project: Project) -> None:
     project.steps(1)
     assert project.run("run", "--dry-run").returncode == 0
     assert project.runs == []
-    assert project.run("run", "--parallel").returncode == 2
+    assert project.run("run", "--parallel").returncode == 0
+    assert project.run("run", "--no-parallel").returncode == 0
     assert project.run("run", "--smart").returncode == 2
     assert project.run("run", "--auto").returncode == 0
     assert master(project)["execution_mode"]["auto"] is True

@@ -17,26 +17,28 @@ from workflow.definition.checks import rules
 from workflow.definition.quick_check import is_surely_valid
 from workflow.definition.schemas import schema
 
-WORDS = sorted({*schema("workflow")["properties"], *schema("workflow")["$defs"]["step"]["properties"], "nonsense"})
+STEP = schema("workflow")["$defs"]["step"]["properties"]
+INNER = {word for name in ("retries", "resources", "repeat") for word in STEP[name]["properties"]}
+WORDS = sorted({*schema("workflow")["properties"], *STEP, "nonsense"})
 SCALARS = (
     st.none()
     | st.booleans()
     | st.integers(-5, 2_000_000)
     | st.floats(allow_nan=False)
-    | st.sampled_from(["", " ", "x", "full", "local", "fail", "90s", "a*b"])
+    | st.sampled_from(["", " ", "x", "full", "local", "fail", "90s", "a*b", "2G", "exponential", "timeout", "5\n"])
 )
 VALUES = st.recursive(
     SCALARS,
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([*WORDS, "A", "WORKFLOW_X", "1"]), inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*WORDS, *sorted(INNER), "A", "WORKFLOW_X", "1"]), inner, max_size=4)
     ),
     max_leaves=8,
 )
 MAPPINGS = st.dictionaries(st.sampled_from(WORDS), VALUES, max_size=5)
 
 
-@pytest.mark.parametrize("section", ["step", "workflow"])
+@pytest.mark.parametrize("section", ["step", "group", "workflow"])
 @given(value=MAPPINGS)
 def test_a_yes_is_always_right(section: str, value: dict[str, Any]) -> None:
     if is_surely_valid(value, rules(section)):
@@ -48,6 +50,10 @@ def test_a_yes_is_always_right(section: str, value: dict[str, Any]) -> None:
     [
         {"name": "build", "run": "make", "env": {"A": "1"}, "outputs": ["a", "b"], "timeout": "5m", "needs": ["x", 3]},
         {"number": 7, "shell": "bash -eu", "working_directory": "src", "params": {"P": 1}, "interactive": True},
+        {"if": "always", "parallel": "g", "matrix": {"A": ["1"], "B": ["x", "y"]}, "retries": 3, "lock": "a.b-c"},
+        {"retries": {"limit": 3, "delay": 0, "backoff": "exponential", "max_delay": "1m", "on_exit": [3, "oom"]}},
+        {"retries": {"limit": 0, "backoff": 1.5, "jitter": 0.5, "on_exit": 75}, "continue_on_error": True},
+        {"resources": {"cpus": 1.5, "memory": "2G"}, "approval": "ok?", "repeat": {"until": "x", "max_iterations": 1}},
         {"on_interrupt": "ask", "executor": "local", "timeout": 1.5, "needs": "x", "outputs": "made"},
     ],
 )

@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 from workflow.definition.schemas import names, schema
 from workflow.definition.vocabulary import LATER
 from workflow.errors import UsageError
+from workflow.model import RETRY_CLASSES
 
 REFUSED = [(section, word) for section, words in LATER.items() for word in words]
 
@@ -18,6 +19,7 @@ def test_a_word_of_a_later_version_is_refused_whatever_its_value(yaml_problem, s
         "workflow": f"{word}: true\nsteps: [{{run: x}}]\n",
         "step": f"steps: [{{run: x, {word}: [1]}}]\n",
         "checkpoints": f"checkpoints: {{{word}: {{a: 3}}}}\nsteps: [{{run: x}}]\n",
+        "resources": f"steps: [{{run: x, resources: {{{word}: 1h}}}}]\n",
     }[section]
     problem = yaml_problem(text)
     assert problem.message.startswith(f"`{word}` is known but not available in this version")
@@ -32,7 +34,9 @@ def test_the_schema_refuses_exactly_the_words_of_the_table():
         "step": whole["$defs"]["step"]["properties"],
         "checkpoints": whole["properties"]["checkpoints"]["properties"],
         "limits": whole["properties"]["limits"]["properties"],
+        "resources": whole["$defs"]["step"]["properties"]["resources"]["properties"],
     }
+    assert set(sections) == set(LATER)
     for section, words in sections.items():
         refused = {word: rule["description"].lower() for word, rule in words.items() if rule.get("not") == {}}
         assert refused == {word: f"{phrase.lower()}. not available yet." for word, phrase in LATER[section].items()}
@@ -67,6 +71,14 @@ def test_every_place_that_can_be_wrong_says_what_it_wants():
     whole = schema("workflow")
     places(whole["properties"])
     places(whole["$defs"]["step"])
+    places(whole["$defs"]["group"])
+
+
+def test_the_classes_of_failure_in_the_schema_are_those_of_the_model():
+    rule = schema("workflow")["$defs"]["step"]["properties"]["retries"]["properties"]["on_exit"]
+    for part in (rule, rule["items"]):
+        assert part["pattern"] == f"^({'|'.join(RETRY_CLASSES)})(?!\\n)$"
+        assert all(name in part["x-wants"] for name in RETRY_CLASSES)
 
 
 def test_a_schema_that_does_not_exist_names_the_nearest():
@@ -78,13 +90,23 @@ def test_a_schema_that_does_not_exist_names_the_nearest():
 def test_the_whole_schema_judges_whole_documents_as_the_loader_does():
     validator = Draft202012Validator(schema("workflow"))
     assert validator.is_valid({"steps": [{"run": "x", "needs": [], "timeout": "5m"}, {"steps": "more"}]})
-    assert validator.is_valid({"steps": "steps", "limits": {"time": 3}})
+    assert validator.is_valid({"steps": "steps", "limits": {"time": 3, "jobs": 512, "cpus": 0.5, "memory": "2G"}})
+    assert validator.is_valid(
+        {"jobs": 4, "steps": [{"name": "g", "parallel": [{"run": "x", "retries": 3}, {"steps": "more"}]}]}
+    )
     for wrong in (
         {},
         {"steps": []},
         {"steps": [{"name": "a"}]},
         {"steps": "s", "git": True},
         {"steps": [{"run": "x", "iff": 1}]},
+        {"steps": [{"parallel": []}]},
+        {"steps": [{"parallel": [{"run": "x", "parallel": "g"}]}]},
+        {"steps": [{"parallel": [{"parallel": [{"run": "x"}]}]}]},
+        {"steps": [{"run": "x", "matrix": {}}]},
+        {"steps": [{"run": "x", "retries": {"delay": 1}}]},
+        {"steps": [{"run": "x", "repeat": {}}]},
+        {"steps": [{"run": "x"}], "jobs": 0},
     ):
         assert not validator.is_valid(wrong)
 

@@ -167,8 +167,8 @@ def test_a_thousand_steps_load(project):
         ("name: a\x00b\n", "a NUL byte", 1, 8),
         ("name: a\x07b\n", "the character U+0007 cannot stand in YAML", 1, 8),
         (
-            "steps: [{run: x}]\njobs: 4\n",
-            "`jobs` wants 1 (steps run one after the other in this version), not the number 4",
+            "steps: [{run: x}]\njobs: 513\n",
+            "`jobs` wants a whole number from 1 to 512, not the number 513",
             2,
             7,
         ),
@@ -234,7 +234,7 @@ def test_the_help_is_the_next_thing_to_write(yaml_problem, text, advice):
 
 def test_all_problems_are_told_at_once_sorted_by_line(yaml_problems):
     problems = yaml_problems(
-        "jbos: 3\nsteps:\n- {run: x, tiemout: 1, interactive: 7}\n- {run: x, needs: [nobody], retries: 3}\n"
+        "jbos: 3\nsteps:\n- {run: x, tiemout: 1, interactive: 7}\n- {run: x, needs: [nobody], secrets: 3}\n"
     )
     assert [problem.line for problem in problems] == [1, 3, 3, 4, 4]
 

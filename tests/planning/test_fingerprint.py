@@ -9,10 +9,16 @@ import pytest
 from blake3 import blake3
 from hypothesis import strategies
 
-from workflow.model import Source, Step
+from workflow.model import Repeat, Retries, Rules, Source, Step
 from workflow.planning.fingerprint import differences, fingerprint, manifest
 
 PLAIN = Step(1, "load", Source("steps/step_01_load.sh"), script="steps/step_01_load.sh", content_digest="blake3:aa")
+
+SCHEDULING: tuple[dict[str, object], ...] = (
+    {"rules": Rules(retries=Retries(3, 1.0))},
+    {"rules": Rules(lock="db", cpus=2.0, memory_bytes=1 << 30)},
+    {"rules": Rules(continue_on_error=True, approval="really?", matrix_of="x")},
+)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +31,11 @@ PLAIN = Step(1, "load", Source("steps/step_01_load.sh"), script="steps/step_01_l
         {"params": (("A", "1"),)},
         {"outputs": ("table.csv",)},
         {"interactive": True},
+        {"rules": Rules(matrix=(("A", "1"),), matrix_of="load")},
+        {"rules": Rules(condition="test -f x")},
+        {"rules": Rules(condition="always")},
+        {"rules": Rules(repeat=Repeat("test -f x"))},
+        {"rules": Rules(repeat=Repeat(max_iterations=3))},
     ],
 )
 def test_what_a_step_does_is_part_of_it(change: dict[str, object]) -> None:
@@ -34,12 +45,23 @@ def test_what_a_step_does_is_part_of_it(change: dict[str, object]) -> None:
     assert list(differences(manifest(PLAIN), changed))
 
 
-@pytest.mark.parametrize("change", [{"number": 7}, {"name": "x"}, {"timeout_s": 5.0}, {"needs": (0,)}])
-def test_number_name_and_limits_are_not(change: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "change", [{"number": 7}, {"name": "x"}, {"timeout_s": 5.0}, {"needs": (0,)}, {"group": "g"}, *SCHEDULING]
+)
+def test_number_name_limits_and_scheduling_are_not(change: dict[str, object]) -> None:
     """RELIABILITY 48: identity by content."""
     changed = manifest(replace(PLAIN, **change))  # type: ignore[arg-type]
     assert fingerprint(changed) == fingerprint(manifest(PLAIN))
     assert not list(differences(manifest(PLAIN), changed))
+
+
+def test_a_value_of_a_matrix_is_a_variable_and_if_and_repeat_are_definition() -> None:
+    """A matrix that is written out as steps with `env` is the same work."""
+    as_matrix = manifest(replace(PLAIN, rules=Rules(matrix=(("A", "1"),), matrix_of="load")))
+    assert as_matrix == manifest(replace(PLAIN, env=(("A", "1"),)))
+    assert [str(it) for it in differences(manifest(PLAIN), as_matrix)] == ["env-changed: A"]
+    ruled = manifest(replace(PLAIN, rules=Rules(condition="test -f x", repeat=Repeat("test -f y", 3))))
+    assert [str(it) for it in differences(manifest(PLAIN), ruled)] == ["definition-changed: if, repeat"]
 
 
 def test_a_variable_and_a_parameter_of_one_name_are_two_things() -> None:

@@ -8,8 +8,8 @@ import os
 from typing import TYPE_CHECKING
 
 from tests.reporting.fabricated import NOW, run_finished, run_started, step, step_finished, step_started
-from workflow.events import Interrupted, Notice, StepProgress, Tick
-from workflow.model import Status
+from workflow.events import Interrupted, Notice, StepIterated, StepProgress, StepWaiting, Tick
+from workflow.model import Failure, Status
 from workflow.reporting.json_events import JsonEvents
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def test_every_event_but_tick_is_one_object_with_its_fields_by_name() -> None:
         Notice("careful", "do this"),
         step_started(step()),
         StepProgress(step(), 1, 4),
+        StepWaiting(step(), "retry", "", 1, Failure("exit", "exit code 7"), 4.0),
+        StepIterated(step(), 2, 1.5),
         Tick(NOW),
         step_finished(step(), exit_code=3, tail=("x",)),
         Interrupted(2, 1),
@@ -41,12 +43,14 @@ def test_every_event_but_tick_is_one_object_with_its_fields_by_name() -> None:
         "notice",
         "step_started",
         "step_progress",
+        "step_waiting",
+        "step_iterated",
         "step_finished",
         "interrupted",
         "run_finished",
     ]
     assert {line["time"] for line in told} == {"2026-11-18T11:06:40.000Z"}
-    started, _, step_line, progress, finished, _, last = told
+    started, _, step_line, progress, waiting, iterated, finished, _, last = told
     assert started["workflow"] == {
         "name": "demo",
         "project": "/p",
@@ -58,7 +62,13 @@ def test_every_event_but_tick_is_one_object_with_its_fields_by_name() -> None:
     assert step_line["reason"] == {"code": "never-run", "detail": ""}
     assert step_line["started_at"] == "2026-11-18T11:06:40.000Z"
     assert (progress["step"], progress["name"], progress["done"], progress["total"]) == (5, "tests", 1, 4)
+    waits = {"why": "retry", "detail": "", "attempt": 1, "wait_s": 4.0}
+    waits["failure"] = {"kind": "exit", "message": "exit code 7"}
+    about = {"time": "2026-11-18T11:06:40.000Z", "step": 5, "name": "tests"}
+    assert waiting == {"event": "step_waiting", **about, **waits}
+    assert iterated == {"event": "step_iterated", **about, "iteration": 2, "duration_s": 1.5}
     assert finished["status"] == "failed"
+    assert (finished["detail"], finished["is_tolerated"]) == ("", False)
     assert finished["attempt"] == {
         "number": 1,
         "epoch": 1,

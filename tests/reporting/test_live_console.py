@@ -23,8 +23,8 @@ from tests.reporting.fabricated import (
     step_finished,
     step_started,
 )
-from workflow.events import Interrupted, StepProgress, Tick
-from workflow.model import RunStatus
+from workflow.events import Interrupted, StepIterated, StepProgress, StepWaiting, Tick
+from workflow.model import Failure, Retries, Rules, RunStatus
 from workflow.reporting.live import LiveConsole
 
 if TYPE_CHECKING:
@@ -235,3 +235,54 @@ def test_a_killed_runner_leaves_the_cursor_shown() -> None:
     assert ended.returncode == -9
     assert b"05 tests" in seen
     assert Screen(seen).is_cursor_shown
+
+
+def test_a_line_of_totals_stands_below_where_many_run_at_once(terminal: Terminal) -> None:
+    steps = tuple(step(number, f"s{number}", group="g") for number in range(20))
+    console = LiveConsole(terminal.stream)
+    console.on_event(run_started(steps, expected_s=dict.fromkeys(range(20), 600.0)))
+    for each in steps[:12]:
+        console.on_event(step_started(each))
+    console.on_event(Tick(NOW))
+    lines = Screen(terminal.seen()).lines
+    assert len(lines) == 2 + 8 + 1, "the header, eight lines of steps, and one of totals"
+    assert lines[-2].decode().endswith("and 5 more running")
+    assert lines[-1].decode() == "  running 12, done 0 of 20, waiting 8 · about 17m left"
+    console.close()
+
+
+def test_a_step_between_two_attempts_counts_down(terminal: Terminal) -> None:
+    fetch = step(3, "fetch", rules=Rules(retries=Retries(limit=3)))
+    console = LiveConsole(terminal.stream)
+    console.on_event(run_started((fetch,)))
+    console.on_event(step_started(fetch))
+    console.on_event(StepWaiting(fetch, "retry", "", 1, Failure("exit", "exit code 7"), 60.0))
+    console.on_event(Tick(NOW))
+    console.on_event(Tick(NOW + 18))
+    screen = Screen(terminal.seen())
+    assert screen.lines[-2] == b"-- 03 fetch failed (exit 7), trying again in 1m00s (attempt 2 of 4)"
+    assert screen.lines[-1].decode().endswith("03 fetch  attempt 2 of 4 in 42s")
+    console.on_event(step_started(fetch, attempt=2))
+    console.on_event(Tick(NOW + 60))
+    assert b"attempt 2 of 4 in" not in Screen(terminal.seen()).lines[-1]
+    console.close()
+
+
+def test_an_iteration_moves_the_live_line_and_nothing_else(terminal: Terminal) -> None:
+    console = LiveConsole(terminal.stream)
+    console.on_event(step_started(step()))
+    console.on_event(Tick(NOW))
+    console.on_event(StepIterated(step(), 4, 1.0))
+    console.on_event(Tick(NOW + 1))
+    lines = Screen(terminal.seen()).lines
+    assert len(lines) == 1
+    assert lines[0].decode().endswith("05 tests  1.0s  iteration 5")
+    console.close()
+
+
+def test_a_step_that_asks_leaves_the_terminal_for_the_question(terminal: Terminal) -> None:
+    console = LiveConsole(terminal.stream)
+    console.on_event(StepWaiting(step(), "approval", "Deploy?"))
+    console.on_event(Tick(NOW))
+    assert Screen(terminal.seen()).lines == [b"-- 05 tests asks: Deploy?", b""]
+    console.close()

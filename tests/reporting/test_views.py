@@ -139,3 +139,71 @@ def test_plan_of_many_steps_folds_equal_neighbours(colour: bool) -> None:
 
 def test_plan_with_nothing_to_do() -> None:
     assert plan_text({"run_id": "R", "steps": [], "counts": {}, "will_run": 0}, False).endswith("nothing to run")
+
+
+def test_status_tells_what_waits_and_what_is_blocked_and_who_is_asked() -> None:
+    approval = {"text": "Deploy\nnow?", "answer": None, "by": None, "at": None}
+    given = {**approval, "answer": "approved", "by": "ada", "at": "2026-11-18T11:06:00Z"}
+    document = status_document(
+        [
+            status_step(0, "skipped", reason="if: test -f x"),
+            status_step(1, "failed", failure="exit code 3", tolerated=True),
+            status_step(2, "waiting", failure="exit code 7", next_attempt_at="2026-11-18T11:06:44Z"),
+            status_step(3, "waiting", reason="waits for approval", approval=approval),
+            status_step(4, "completed", approval=given),
+            status_step(5, "blocked", reason="by 01 s1", blocked_by=1),
+        ],
+        groups=[{"name": "checks", "steps": [1, 2], "status": "running"}],
+        skipped_tasks=1,
+    )
+    lines = status_text(document, colour=False, now_at=NOW).splitlines()
+    assert lines[1].endswith("1 of 6 steps done, 1 failed, 1 skipped")
+    assert lines[-13:] == [
+        "  00 s0  skipped    if: test -f x",
+        "  01 s1  failed     exit code 3  tolerated",
+        "  02 s2  waiting    exit code 7  again in 4.0s",
+        "  03 s3  waiting    waits for approval",
+        "  04 s4  completed  approved by ada",
+        "  05 s5  blocked    by 01 s1",
+        "group checks (01-02): running",
+        "",
+        r"03 s3 asks: Deploy\nnow?",
+        "  yes: workflow approve workflow_20261120_171500 03",
+        "  no:  workflow approve workflow_20261120_171500 03 --reject",
+        "",
+        "help: workflow resume workflow_20261120_171500",
+    ]
+
+
+def test_status_of_thousands_stays_one_screen_whatever_they_do() -> None:
+    steps = [status_step(n, "running") for n in range(500)]
+    steps += [status_step(n, "blocked", reason="by 01 s1") for n in range(500, 5000)]
+    groups = [{"name": f"g{n}", "steps": [n], "status": "running"} for n in range(100)]
+    lines = status_text(status_document(steps, groups=groups), colour=False, now_at=NOW).splitlines()
+    assert len(lines) < 45
+    assert "  480 more running" in lines
+    assert "groups: 100 running" in lines
+
+
+def test_plan_marks_what_runs_side_by_side_and_names_conditions() -> None:
+    skip = {**plan_step(3, "skip", "condition-false", detail="if: false"), "if": "false"}
+    document = {
+        "run_id": "R",
+        "steps": [
+            plan_step(0, "run", "never-run"),
+            {**plan_step(1, "run", "never-run"), "group": "g", "if": "test -f x"},
+            {**plan_step(2, "run", "never-run"), "group": "g"},
+            skip,
+        ],
+        "counts": {"run": 3, "skip": 1},
+        "will_run": 3,
+    }
+    assert plan_text(document, False).splitlines() == [
+        "plan for run R",
+        "  run     00 s0    never-run",
+        "  run     | 01 s1  never-run; if: test -f x",
+        "  run     | 02 s2  never-run",
+        "  skip    03 s3    condition-false: if: false",
+        "steps behind | run side by side",
+        "3 steps would run (1 skip)",
+    ]

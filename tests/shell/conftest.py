@@ -9,11 +9,16 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT, Project, clean_env
-from workflow.checkpoint import marker
+from workflow.checkpoint import marker, records
+from workflow.checkpoint.layout import LIBRARY
+from workflow.definition import graph
+from workflow.execution.steps_program import resume_program, steps_program
+from workflow.model import Rules, Source, Step, Workflow
 
 LIB = ROOT / "lib"
 
@@ -147,6 +152,40 @@ def failing_at(project: Project, number: int, count: int) -> None:
 def marker_of(project: Project, number: int) -> marker.Marker:
     run = project.newest_run
     return marker.decode((run / f"step_{number:02d}.complete").read_bytes(), run_id=run.name, number=number)
+
+
+def ran(name: str) -> str:
+    """Return the text of a step that leaves a line in ran.txt."""
+    return f"echo {name} >>ran.txt"
+
+
+def text_step(number: int, text: str, rules: Rules | None = None, **fields: Any) -> Step:
+    """Return a step named `sN` with a text of its own; `fields` are further ones of Step."""
+    if rules is not None:
+        fields["rules"] = rules
+    return Step(number, f"s{number}", Source("workflow.yaml"), text=text, **fields)
+
+
+def lay_out(project: Project, *steps: Step, lock_directory: str = "") -> Path:
+    """Make the directory of a run of which nothing has run yet, as the runner would, and return it."""
+    run = project.path / ".checkpoints/workflow_20261120_171500"
+    for name in ("state", "logs", "lib"):
+        (run / name).mkdir(parents=True, exist_ok=True)
+    for name in LIBRARY:
+        shutil.copy(LIB / name, run / "lib")
+    workflow = Workflow("laid out", str(project.path), "workflow.yaml", steps)
+    fingerprints = {step.number: f"blake3:{step.number:064x}" for step in steps}
+    program = resume_program(
+        workflow, run.name, "../..", graph.order(steps), fingerprints, lock_directory=lock_directory
+    )
+    (run / "steps.sh").write_bytes(steps_program(workflow))
+    (run / "resume.sh").write_bytes(program)
+    return run
+
+
+def state_of(project: Project, number: int) -> records.Document:
+    """Return the state of a step, its checksum verified."""
+    return records.decode_document((project.newest_run / f"state/step_{number:02d}_state.json").read_bytes())
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Project
-from tests.shell.conftest import is_yash, run_shell
+from tests.shell.conftest import is_yash, run_shell, text_step
 from workflow.checkpoint.layout import LIBRARY
-from workflow.execution.steps_program import shell_quote
+from workflow.execution.steps_program import is_plain, shell_quote, steps_program
+from workflow.model import Repeat, Rules, Step, Workflow
 
 YAML = "name: texts\nsteps:\n"
 
@@ -119,3 +120,48 @@ def test_hash_lines_inside_a_script_are_not_options(project: Project) -> None:
     done = project.run()
     assert done.returncode == 0, done.stderr
     assert (project.path / "made").read_text() == "#| x = #000\n"
+
+
+# ---------------------------------------------------------------- rules
+
+
+def program_of(*steps: Step) -> str:
+    return steps_program(Workflow("w", "/nowhere", "workflow.yaml", steps)).decode()
+
+
+def test_a_step_without_rules_has_one_function() -> None:
+    assert program_of(text_step(0, "true")).count("() {\n") == 1
+
+
+@pytest.mark.parametrize("condition", ["always", "failure"])
+def test_only_shell_tests_become_functions(condition: str) -> None:
+    assert "workflow_if_" not in program_of(text_step(0, "true", Rules(condition=condition)))
+
+
+def test_tests_have_what_their_step_has(shell: list[str], tmp_path: Path) -> None:
+    text = "printf '%s\\n' \"$P|$M|$E|$WORKFLOW_STEP_NAME\" # it's"
+    rules = Rules(condition=text, matrix=(("M", "it's\nm"), ("P", "matrix")), repeat=Repeat("- 2>/dev/null\n" + text))
+    step = text_step(7, "true", rules, params=(("P", "param"),), env=(("E", "$(id)"),), working_directory="a b")
+    program = tmp_path / "steps.sh"
+    program.write_text(program_of(step))
+    (tmp_path / "a b").mkdir()
+    for kind in ("if", "until"):
+        script = f'workflow_enter() {{ cd "$1"; }}\nworkflow_exec() {{ "$@"; }}\n. "$1"\nworkflow_{kind}_07 && pwd'
+        done = run_shell(shell, script, str(program), cwd=tmp_path)
+        assert done.stdout.decode() == f"matrix|it's\nm|$(id)|s7\n{tmp_path}/a b\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (text_step(0, "true"), True),
+        (text_step(0, "true", Rules(condition="true", lock="db", approval="?")), True),
+        (text_step(0, "true", Rules(matrix=(("M", "1"),))), False),
+        (text_step(0, "true", Rules(repeat=Repeat("", 2))), False),
+        (text_step(0, "true", env=(("A", "1"),)), False),
+        (text_step(0, "true", params=(("A", "1"),)), False),
+        (text_step(0, "true", working_directory="sub"), False),
+    ],
+)
+def test_a_plain_step_changes_nothing_of_the_shell_that_runs_it(step: Step, expected: bool) -> None:
+    assert is_plain(step) is expected

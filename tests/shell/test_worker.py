@@ -21,13 +21,22 @@ from workflow.checkpoint.records import ExitRecord, decode_exits
 class WorkerShell:
     """A run directory with a steps.sh, and a worker started in it."""
 
-    def __init__(self, path: Path, shell: Sequence[str], steps: Mapping[int, str], umask: str = "0022") -> None:
-        """`steps` are the bodies of step functions."""
+    def __init__(
+        self,
+        path: Path,
+        shell: Sequence[str],
+        steps: Mapping[int, str],
+        umask: str = "0022",
+        tests: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """`steps` are the bodies of step functions, `tests` those of functions like `if_00`."""
         self.run = path / "run"
         self.project = path / "project"
         for directory in (self.run / "state", self.run / "logs", self.project):
             directory.mkdir(parents=True)
-        functions = (f"workflow_step_{number:02d}() {{\n{body}\n}}\n" for number, body in steps.items())
+        bodies = {f"step_{number:02d}": body for number, body in steps.items()} | dict(tests or {})
+        functions = (f"workflow_{name}() {{\n{body}\n}}\n" for name, body in bodies.items())
         (self.run / "steps.sh").write_text("".join(functions))
         require_program("bash")
         self._lock = os.open(self.run / "state/worker_1.lock", os.O_RDWR | os.O_CREAT)
@@ -46,6 +55,7 @@ class WorkerShell:
                     "WORKFLOW_PROJECT": str(self.project),
                     "WORKFLOW_LIB": str(LIB),
                     "WORKFLOW_RUN_ID": "workflow_20261120_171500",
+                    **(env or {}),
                 }
             ),
             stdin=subprocess.PIPE,
@@ -101,8 +111,8 @@ def start(tmp_path: Path, shell: list[str]) -> Iterator[Start]:
     """Start a worker with these steps, under every shell there is."""
     started: list[WorkerShell] = []
 
-    def make(*bodies: str, umask: str = "0022") -> WorkerShell:
-        started.append(WorkerShell(tmp_path, shell, dict(enumerate(bodies)), umask))
+    def make(*bodies: str, umask: str = "0022", env: Mapping[str, str] | None = None, **tests: str) -> WorkerShell:
+        started.append(WorkerShell(tmp_path, shell, dict(enumerate(bodies)), umask, tests, env))
         return started[-1]
 
     yield make
@@ -298,3 +308,92 @@ def test_half_a_text_is_never_run(start: Start) -> None:
     assert worker.attempt(0) == "00 1 1 126"
     assert "cannot write the text of this step" in worker.log(0)
     assert not (worker.project / "ran").exists()
+
+
+# ---------------------------------------------------------------- iterations, tests, values of one step
+
+
+def test_the_iteration_is_known_to_its_step_alone(start: Start) -> None:
+    text = "workflow_exec sh -c 'echo \"${WORKFLOW_ITERATION-none}\"'"
+    worker = start(text, text, env={"WORKFLOW_ITERATION": "77"})
+    for order in ("run 00 1 1 0 3", "run 01 1 1 0", "plain 01 1 1 0"):
+        worker.tell(order)
+        worker.answer()
+    assert worker.log(0) == "3\n"
+    assert worker.log(1) == "none\n--- attempt 1 (epoch 1) ---\nnone\n"
+
+
+def test_a_step_loads_values_that_are_its_alone(start: Start) -> None:
+    text = "workflow_exec sh -c 'echo \"${A-unset}\"'"
+    worker = start(text, text)
+    (worker.run / "state/step_00.values").write_text("A<<END\nit's\n$(id)\nEND\n")
+    assert worker.attempt(0) == "00 1 1 0"
+    assert worker.attempt(1) == "01 1 1 0"
+    assert (worker.log(0), worker.log(1)) == ("it's\n$(id)\n", "unset\n")
+
+
+@pytest.mark.parametrize("order", ["run 00 1 1 0", "if 00 1 1 0", "until 00 1 1 0 1"])
+def test_with_values_that_cannot_be_read_nothing_runs(start: Start, order: str) -> None:
+    ran = "workflow_exec touch ran"
+    worker = start(ran, if_00=ran, until_00=ran)
+    (worker.run / "state/step_00.values").write_text("UID=7\n")
+    worker.tell(order)
+    assert worker.answer().endswith("00 1 1 126")
+    assert "cannot read the values for this step" in worker.log(0)
+    assert not (worker.project / "ran").exists()
+
+
+@pytest.mark.parametrize(("text", "code"), [("true", 0), ("false", 1), ("exit 7", 7), ("kill -9 $$", 137)])
+def test_the_answer_to_a_test_is_its_exit_code_and_no_exit_record(start: Start, text: str, code: int) -> None:
+    worker = start(
+        "workflow_exec true", if_00=f"workflow_exec sh -c -- '{text}'", until_00=f"workflow_exec sh -c '{text}'"
+    )
+    worker.tell("if 00 2 3 1")
+    assert worker.answer() == f"if 00 2 3 {code}"
+    worker.tell("until 00 2 3 1 4")
+    assert worker.answer() == f"until 00 2 3 {code}"
+    assert worker.exits == []
+
+
+def test_a_test_is_asked_in_the_surroundings_of_its_step(start: Start) -> None:
+    text = "workflow_exec sh -c 'env; umask; cat; readlink /proc/self/fd/9'"
+    worker = start(text, if_00=text, umask="0027")
+    (worker.run / "state/step_00.values").write_text("A=1\n")
+    worker.attempt(0)
+    seen = worker.log(0).splitlines()
+    worker.tell("if 00 1 1 0")
+    assert worker.answer() == "if 00 1 1 0"
+    # No line between the attempts: it is none.
+    assert worker.log(0).splitlines() == seen * 2
+    assert "A=1" in seen
+    assert "WORKFLOW_STEP=00" in seen
+
+
+def test_until_sees_what_its_step_has_just_published(start: Start) -> None:
+    worker = start(
+        'workflow_exec sh -c \'echo COUNT=$WORKFLOW_ITERATION >>"$WORKFLOW_OUTPUT"; echo B=2 >>"$WORKFLOW_ENV"\'',
+        until_00="workflow_exec sh -c 'echo $WORKFLOW_ITERATION $COUNT $B; test \"$COUNT\" = 2'",
+    )
+    for iteration, code in ((1, 1), (2, 0)):
+        worker.tell(f"run 00 1 {iteration} 0 {iteration}")
+        assert worker.answer() == f"00 1 {iteration} 0"
+        worker.tell(f"until 00 1 {iteration} 0 {iteration}")
+        assert worker.answer() == f"until 00 1 {iteration} {code}"
+    assert [line for line in worker.log(0).splitlines() if "---" not in line] == ["1 1 2", "2 2 2"]
+
+
+def test_a_test_whose_log_cannot_be_opened_is_not_asked(start: Start) -> None:
+    worker = start("workflow_exec true", if_00="workflow_exec touch ran")
+    (worker.run / "logs/step_00.log").mkdir()
+    worker.tell("if 00 1 1 0")
+    assert worker.answer() == "if 00 1 1 nolog"
+    assert not (worker.project / "ran").exists()
+
+
+def test_a_signal_to_the_group_ends_a_test_and_not_the_worker(start: Start) -> None:
+    worker = start("workflow_exec true", if_00="workflow_exec sh -c 'touch runs; sleep 60 & wait'")
+    worker.tell("if 00 1 1 0")
+    wait_until((worker.project / "runs").exists, "the test runs")
+    os.killpg(worker.process.pid, signal.SIGTERM)
+    assert worker.answer() == "if 00 1 1 143"
+    assert worker.attempt(0) == "00 1 1 0"

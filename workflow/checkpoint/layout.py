@@ -21,7 +21,7 @@ DAMAGED = ".damaged"
 TEMPORARY = ".tmp-"
 
 # The shell programs that resume.sh needs beside it, in the order in which it reads them.
-LIBRARY = ("step_execution.sh", "run_locks.sh", "step_records.sh", "workflow_optimization.sh")
+LIBRARY = ("step_execution.sh", "run_locks.sh", "step_records.sh", "step_rules.sh", "workflow_optimization.sh")
 
 
 def label(number: int) -> str:
@@ -125,6 +125,18 @@ class RunLayout:
     def script(self, number: int) -> str:
         """The text of a step that is no file of its own, as its interpreter reads it."""
         return f"{self.path}/{STATE_DIR}/step_{number:02d}.script"
+
+    def given(self, number: int) -> str:
+        """DERIVED: the values a step gets from the steps it waits for, where not every step gets the same."""
+        return f"{self.path}/{STATE_DIR}/step_{number:02d}.values"
+
+    def approval(self, number: int) -> str:
+        """TRUTH: what a person answered when the step asked for approval, and who, and when."""
+        return f"{self.path}/{STATE_DIR}/step_{number:02d}.approval"
+
+    def iteration(self, number: int, iteration: int) -> str:
+        """TRUTH: the marker of one iteration (from 1) of a step with `repeat`."""
+        return f"{self.path}/{STATE_DIR}/step_{number:02d}.iteration_{iteration:02d}.complete"
 
     def own_dir(self, number: int) -> str:
         """WORKFLOW_STATE: the step's own directory, kept across attempts and resumes."""

@@ -25,6 +25,7 @@ class Marker(NamedTuple):
     """What a whole marker says. `completed_by` is `runner`, `shell` or `person:NAME`.
 
     `values` counts what the step published, so that a lost state file is known to matter or not.
+    `iteration` is 0 but in the marker of one iteration of a repeated step.
     """
 
     step: int
@@ -38,6 +39,7 @@ class Marker(NamedTuple):
     state_digest: str
     completed_by: str = "runner"
     values: int = 0
+    iteration: int = 0
 
 
 class MarkerDamagedError(ValueError):
@@ -57,7 +59,7 @@ def encode(marker: Marker) -> bytes:
         f"FINGERPRINT={marker.fingerprint}\n"
         f"STATE={marker.state_digest}\n"
         f"COMPLETED_BY={quote(marker.completed_by)}\n"
-        f"VALUES={marker.values}\n"
+        f"VALUES={marker.values}\n" + (f"ITERATION={marker.iteration}\n" if marker.iteration else "")
     ).encode("ascii")
     return b"%sCHECKSUM=blake3:%s\n" % (body, blake3(body).hexdigest().encode("ascii"))
 
@@ -129,6 +131,7 @@ def _decode_any(body: bytes) -> Marker:
             values["STATE"],
             unquote(values.get("COMPLETED_BY", "runner")),
             int(values.get("VALUES", "0")),
+            int(values.get("ITERATION", "0")),
         )
     except (KeyError, ValueError) as error:
         raise MarkerDamagedError(f"a line is missing or not a number ({error})") from error

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflow.checkpoint import records
 from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.groups import group_states
 from workflow.checkpoint.layout import FORMAT_VERSION, RunLayout, label
 from workflow.model import RunStatus, Status, Workflow
 
@@ -33,17 +34,24 @@ class MasterWriter:
         # A resume finds one that tells of everything but itself; a short one is over before it pays to say more.
         self._not_before = 0.0 if facts.epoch == 1 else time.monotonic() + SAID_AFTER_S
 
-    def write_if_due(self, statuses: Mapping[int, Status], current: int | None) -> bool:
-        """Write it unless that would cost too much; return whether it was written. Raises NotRecordedError."""
+    def publish(self, values: Mapping[str, str]) -> None:
+        """Add what a step published."""
+        self._facts.values.update(values)
+
+    def write_if_due(self, statuses: Mapping[int, Status], running: Sequence[tuple[int, int]]) -> bool:
+        """Write it unless that would cost too much; return whether it was written. Raises NotRecordedError.
+
+        `running` are worker and step of what runs now.
+        """
         if time.monotonic() < self._not_before:
             return False
-        self.write(statuses, current, RunStatus.IN_PROGRESS if self._facts.epoch == 1 else RunStatus.RETRYING)
+        self.write(statuses, running, RunStatus.IN_PROGRESS if self._facts.epoch == 1 else RunStatus.RETRYING)
         return True
 
-    def write(self, statuses: Mapping[int, Status], current: int | None, status: RunStatus) -> None:
+    def write(self, statuses: Mapping[int, Status], running: Sequence[tuple[int, int]], status: RunStatus) -> None:
         """Write it now. Raises NotRecordedError. Survives the death of processes; a power cut may cost it."""
         started = time.monotonic()
-        document = self._facts.document(statuses, current, status, time.time())
+        document = self._facts.document(statuses, running, status, time.time())
         self._disk.write(self._layout.master, records.encode_document(document), sync=False)
         ended = time.monotonic()
         self._not_before = ended + (ended - started) / SHARE_OF_TIME
@@ -65,6 +73,7 @@ class MasterFacts:
         is_auto: bool,
         variables: Mapping[str, str],
         values: dict[str, str],
+        is_parallel: bool = False,
     ) -> None:
         """`variables` are the parameters; `values` what steps published, kept up to date by its owner."""
         self.layout = layout
@@ -77,9 +86,10 @@ class MasterFacts:
         self.is_auto = is_auto
         self.variables = dict(variables)
         self.values = values
+        self.is_parallel = is_parallel
 
     def document(
-        self, statuses: Mapping[int, Status], current: int | None, status: RunStatus, now_at: float
+        self, statuses: Mapping[int, Status], running: Sequence[tuple[int, int]], status: RunStatus, now_at: float
     ) -> records.Document:
         """Return checkpoint.json as it stands."""
         done = [number for number, it in statuses.items() if it in DONE]
@@ -87,8 +97,19 @@ class MasterFacts:
         skipped = [number for number, it in statuses.items() if it is Status.SKIPPED]
         over = {*done, *failed, *skipped}
         pending = [step.number for step in self.workflow.steps if step.number not in over]
-        if current is None:
-            current = next((number for number, it in statuses.items() if it not in DONE), None)
+        in_hand = sorted((step, worker) for worker, step in running)
+        if not in_hand:
+            in_hand = [(number, 1) for number, it in statuses.items() if it not in DONE and it is not Status.SKIPPED][
+                :1
+            ]
+        current = in_hand[0][0] if in_hand else None
+        wanted = {number for number, _ in in_hand} | set(pending) | set(failed)
+        named_locks = sorted({it.rules.lock for it in self.workflow.steps if it.rules.lock and it.number in wanted})
+        # A group with a failed member is one that a resume takes up again: the layout knows three words only.
+        groups = [
+            {**it, "status": "pending" if it["status"] == "failed" else it["status"]}
+            for it in group_states(self.workflow, statuses)
+        ]
         now, started = records.utc_text(now_at), records.utc_text(self.started_at)
         run_id = self.layout.run_id
         return {
@@ -100,10 +121,15 @@ class MasterFacts:
             "completed_steps": sorted(done),
             "current_step": current,
             "total_steps": len(self.workflow.steps),
-            "execution_mode": {"auto": self.is_auto, "smart_execution": False, "parallel": False, "dry_run": False},
+            "execution_mode": {
+                "auto": self.is_auto,
+                "smart_execution": False,
+                "parallel": self.is_parallel,
+                "dry_run": False,
+            },
             "environment": self.environment,
             "metadata": {"user": self.user, "hostname": os.uname().nodename, "pid": os.getpid()},
-            "parallel_execution": {"enabled": False, "groups": []},
+            "parallel_execution": {"enabled": self.is_parallel, "groups": groups},
             "smart_execution": {"enabled": False, "skipped_steps": [], "skip_reason": None},
             "run_id": run_id,
             "created_at": started,
@@ -123,9 +149,9 @@ class MasterFacts:
             "pending": [label(number) for number in pending],
             "context": {},
             "recovery_context": {
-                "agents_to_restore": [{"worker": 1, "step": label(current)}] if current is not None else [],
+                "agents_to_restore": [{"worker": worker, "step": label(number)} for number, worker in in_hand],
                 "tasks_to_resume": [label(number) for number in (*sorted(failed), *pending)],
-                "locks_to_restore": [],
+                "locks_to_restore": named_locks,
                 "environment": {"mission_variables": self.variables, "shared_state": dict(self.values)},
             },
         }

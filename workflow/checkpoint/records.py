@@ -106,7 +106,9 @@ class StepRecord(NamedTuple):
     """What happened in a step, as its state file will tell it.
 
     `outputs` holds the values it published, `env` what it put into WORKFLOW_ENV;
-    `output_digests` maps declared outputs to `blake3:<hex>`.
+    `output_digests` maps declared outputs to `blake3:<hex>`. A WAITING step goes on at `next_at`, with
+    `retries_used` retries spent; one that was cut short goes on at once. `iteration` counts the iterations
+    that ended well; 0: it is not repeated.
     """
 
     step: Step
@@ -126,6 +128,9 @@ class StepRecord(NamedTuple):
     worker: int | None = 1
     executor: str = "local"
     completed_by: str = "runner"
+    retries_used: int = 0
+    next_at: float | None = None
+    iteration: int = 0
 
     @property
     def duration_s(self) -> float:
@@ -139,6 +144,17 @@ def encode_state(record: StepRecord) -> bytes:
     """Return the step state file of a record."""
     last = record.attempts[-1] if record.attempts else None
     failure = record.failure
+    more: Document = {}
+    if record.next_at is not None or record.retries_used:
+        more["retry"] = {
+            "used": record.retries_used,
+            "next_attempt_at": utc_text(record.next_at),
+            "next_attempt": None if record.next_at is None else round(record.next_at, 3),
+        }
+    if record.iteration:
+        more["iterations"] = record.iteration
+    if failure is not None and record.status is Status.FAILED and record.step.rules.continue_on_error:
+        more["tolerated"] = True
     return encode_document(
         {
             "version": FORMAT_VERSION,
@@ -164,6 +180,7 @@ def encode_state(record: StepRecord) -> bytes:
             "failure": {"class": failure.kind, "message": failure.message, "tail": list(record.tail)}
             if failure
             else None,
+            **more,
         }
     )
 
@@ -230,16 +247,24 @@ def decode_exits(data: bytes) -> list[ExitRecord]:
 
 
 class RunningNote(NamedTuple):
-    """An attempt that a worker has in hand and whose outcome is not committed yet."""
+    """An attempt that a worker has in hand and whose outcome is not committed yet.
+
+    `iteration` 0: its step is not repeated.
+    """
 
     step: int
     epoch: int
     attempt: int
     started_at: float
+    iteration: int = 0
 
 
 def encode_running(notes: tuple[RunningNote, ...]) -> str:
-    return "".join(f"{note.step:02d} {note.epoch} {note.attempt} {note.started_at:.3f}\n" for note in notes)
+    return "".join(
+        f"{note.step:02d} {note.epoch} {note.attempt} {note.started_at:.3f}"
+        + (f" {note.iteration}\n" if note.iteration else "\n")
+        for note in notes
+    )
 
 
 def decode_running(data: bytes) -> list[RunningNote]:
@@ -247,9 +272,10 @@ def decode_running(data: bytes) -> list[RunningNote]:
     notes = []
     for line in data.split(b"\n"):
         words = line.split()
-        if len(words) == 4:
+        if 4 <= len(words) <= 5:
             try:
-                notes.append(RunningNote(int(words[0]), int(words[1]), int(words[2]), float(words[3])))
+                iteration = int(words[4]) if len(words) == 5 else 0
+                notes.append(RunningNote(int(words[0]), int(words[1]), int(words[2]), float(words[3]), iteration))
             except ValueError:
                 continue
     return notes

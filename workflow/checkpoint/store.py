@@ -314,8 +314,52 @@ def settle(disk: Disk, layout: RunLayout, done: Sequence[StepRecord]) -> None:
 
 
 def commit_not_done(disk: Disk, layout: RunLayout, record: StepRecord) -> None:
-    """Record an outcome that is no completion, durably. The marker, if any, is gone before."""
+    """Record an outcome that is no completion, durably. A marker of an earlier pass goes first."""
+    if os.path.lexists(layout.marker(record.step.number)):
+        disk.remove(layout.marker(record.step.number))
     disk.write(layout.state(record.step.number), records.encode_state(record))
+
+
+def commit_iteration(disk: Disk, layout: RunLayout, record: StepRecord, *, epoch: int, durability: str) -> None:
+    """Record that one iteration of a repeated step ended well, durably. Raises NotRecordedError."""
+    sync = durability == "full"
+    for path in record.files if sync else ():
+        disk.sync_file(path)
+    last = record.attempts[-1]
+    marker = Marker(
+        record.step.number,
+        records.utc_text(last.ended_at) or "",
+        round(record.duration_s),
+        0,
+        layout.run_id,
+        record.step.name,
+        epoch,
+        record.fingerprint,
+        records.digest(b""),
+        record.completed_by,
+        len(record.outputs) + len(record.env),
+        record.iteration,
+    )
+    disk.write(layout.iteration(record.step.number, record.iteration), encode(marker), sync=sync)
+
+
+def iterations_done(layout: RunLayout, number: int) -> int:
+    """Return how many iterations of a step, from the first on, have a whole marker."""
+    done = 0
+    while True:
+        try:
+            marker = decode(_read(layout.iteration(number, done + 1)), run_id=layout.run_id, number=number)
+        except (OSError, MarkerDamagedError):
+            return done
+        if marker.iteration != done + 1:
+            return done
+        done += 1
+
+
+def forget_iterations(disk: Disk, layout: RunLayout, number: int) -> None:
+    """Remove the markers of all iterations of a step that begins anew, the last one first. Raises NotRecordedError."""
+    for iteration in range(iterations_done(layout, number), 0, -1):
+        disk.remove(layout.iteration(number, iteration), sync=iteration == 1)
 
 
 def set_aside(disk: Disk, path: str) -> str:

@@ -18,10 +18,12 @@ COMMANDS = {
     "status": "workflow.cli.looking",
     "logs": "workflow.cli.looking",
     "mark": "workflow.cli.marking",
+    "approve": "workflow.cli.marking",
+    "graph": "workflow.cli.graph",
     "schema": "workflow.cli.looking",
     "lint": "workflow.cli.looking",
 }
-LATER = ("explain", "checkpoint", "checkpoints", "graph", "report", "init", "doctor", "approve", "metrics")
+LATER = ("explain", "checkpoint", "checkpoints", "report", "init", "doctor", "metrics")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -147,11 +149,13 @@ workflow runs numbered shell steps and, after any crash, carries on where it was
   workflow plan [SOURCE]        what would run, and why; runs nothing
   workflow status [RUN]         where a run stands and how to go on
   workflow logs [RUN] [STEP]    what the steps said; -f follows
+  workflow graph [SOURCE]       the picture of the steps: what waits for what
   workflow mark RUN STEP        --done or --pending: your word on a step
+  workflow approve [RUN] STEP   say yes to a step that asks; --reject says no
   workflow lint [SOURCE]        check a definition
   workflow schema NAME          the JSON Schema of a file or an answer
 
 Without a command: workflow run. `workflow COMMAND --help` tells the options.
 Exit codes: 0 done, 1 a step failed, 2 wrong definition or command line, 3 checkpoint missing or damaged,
-75 busy, 124 out of time, 125 could not be recorded, 130/143/129 interrupted.
+4 waiting for approval, 75 busy, 124 out of time, 125 could not be recorded, 130/143/129 interrupted.
 """

@@ -16,8 +16,6 @@ from workflow.session import run as run_session
 
 # Options of the contract whose behaviour comes later: refused, never ignored.
 LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
-    "parallel": (("--parallel",), True),
-    "keep_going": (("-k", "--keep-going"), True),
     "smart": (("--smart",), True),
     "validate": (("--validate",), True),
     "policy": (("--policy",), False),
@@ -30,8 +28,9 @@ LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
     "max_iterations": (("--max-iterations",), False),
     "report": (("--report",), False),
 }
+MOST_JOBS = 512
 # Their opposites say what this version does anyway.
-MOOT_OPTIONS = ("--no-parallel", "--no-smart", "--no-git", "--no-archive")
+MOOT_OPTIONS = ("--no-smart", "--no-git", "--no-archive")
 
 
 def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,8 +43,10 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
                 raise UsageError(f"{words[-1]} is known but not available in this version", help="leave it out for now")
         for word in MOOT_OPTIONS:
             given.pop(word[2:].replace("-", "_"))
-        if given.pop("jobs") not in (None, 1):
-            raise UsageError("--jobs: steps run one at a time in this version", help="leave it out, or say -j 1")
+        if given["is_parallel"] is False and given["jobs"] not in (None, 1):
+            raise UsageError(
+                f"--no-parallel means one step at a time, and -j {given['jobs']} does not", help="give one of them"
+            )
         if given.pop("executor") not in (None, "local"):
             raise UsageError("--executor: only local is available in this version", help="leave it out")
         return command(**given)
@@ -79,7 +80,22 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--end-running", is_flag=True, help="End a step that outlived its runner instead of waiting for it."
         ),
-        click.option("-j", "--jobs", type=int, help="Steps at a time: 1 in this version."),
+        click.option(
+            "-j",
+            "--jobs",
+            type=click.IntRange(1, MOST_JOBS),
+            metavar="N",
+            help="At most N steps at a time (default: as many as there are processors).",
+        ),
+        click.option(
+            "--parallel/--no-parallel",
+            "is_parallel",
+            default=None,
+            help="Run groups and independent steps side by side (the default), or all one after another.",
+        ),
+        click.option(
+            "-k", "--keep-going", is_flag=True, help="After a failure, go on with what does not depend on it."
+        ),
         click.option("--executor", metavar="NAME", help="local."),
         click.option(
             "--output",
@@ -193,6 +209,9 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
         params=params,
         extra_environment=_read_env_files(given["env_files"]),
         checkpoint_dir=given["checkpoint_dir"],
+        jobs=given["jobs"],
+        is_parallel=given["is_parallel"],
+        keep_going=given["keep_going"],
         command=shlex.join(["workflow", *sys.argv[1:]]),
     )
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 from workflow.definition.nodes import Node, found, plain
 from workflow.definition.quick_check import is_surely_valid
 from workflow.definition.schemas import schema
-from workflow.definition.vocabulary import unavailable
+from workflow.definition.vocabulary import LATER, unavailable
 from workflow.errors import Problem, listed, nearest, one_line
+from workflow.model import RETRY_CLASSES
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-_AS_WRITTEN = frozenset({"env", "params"})
+_AS_WRITTEN = frozenset({"env", "params", "matrix"})
 
 
 def checked_step(node: Node, problems: list[Problem]) -> dict[str, Any]:
@@ -28,13 +29,22 @@ def checked_top(node: Node, problems: list[Problem]) -> dict[str, Any]:
     return _checked(node, "workflow", problems)
 
 
+def checked_group(node: Node, problems: list[Problem]) -> dict[str, Any]:
+    """Return the words beside and with a list below `parallel:` that are right; its steps are not looked into."""
+    return _checked(node, "group", problems)
+
+
 @cache
 def rules(section: str) -> dict[str, Any]:
-    """Return the schema that a `step`, or the top level (`workflow`), is held against."""
+    """Return the schema that a `step`, a list of steps (`group`) or the top level (`workflow`) is held against."""
     whole = schema("workflow")
     if section == "step":
         rule: dict[str, Any] = whole["$defs"]["step"]
         return rule
+    if section == "group":
+        group = whole["$defs"]["group"]
+        bare = {key: part for key, part in group["properties"]["parallel"].items() if key != "items"}
+        return {**group, "properties": {**group["properties"], "parallel": bare}}
     # The steps are checked one by one with the schema of a step, whose errors say more than those of a choice.
     words = {word: rule for word, rule in whole["properties"].items() if word != "steps"}
     return {**whole, "properties": {**words, "steps": {}}, "required": []}
@@ -97,14 +107,34 @@ def _problem(node: Node, path: tuple[str | int, ...], error: ValidationError) ->
         return parent.key(word).problem(message, advice)
     rule = _rule(error)
     wants = rule.get("x-wants", "something else")
+    if error.validator == "required":
+        given: Any = error.instance
+        missing = next(name for name in rule["required"] if name not in given)
+        place = node.at(path[:-1]).key(word)
+        return place.problem(f"`{one_line(word)}` has no `{missing}`", f"it wants {wants}")
     if error.validator == "pattern" and word == "outputs" and error.instance:
         return node.at(path).problem(
             "patterns (`*`, `?`, `[`) are not available in `outputs` yet",
             "name each file, or the directory they are in",
         )
+    subject = f"an entry of `{one_line(word)}`" if path and isinstance(path[-1], int) else f"`{one_line(word)}`"
+    advice = _advice(path, word, rule, error)
+    return node.at(path).problem(f"{subject if word else 'this'} wants {wants}, not {found(error.instance)}", advice)
+
+
+def _advice(path: tuple[str | int, ...], word: str, rule: dict[str, Any], error: ValidationError) -> str:
+    """Return what to write instead of a value of the wrong kind; empty where nobody can guess."""
     advice = ""
     if error.instance is None and path[:1] in (("env",), ("params",)) and len(path) > 1:
         advice = f'write `{one_line(word)}: ""` for an empty text'
+    elif error.instance is None and path[:1] == ("matrix",) and len(path) > 2:
+        advice = 'write `""` for an empty text'
+    elif word == "parallel" and rule.get("type") == "string" and isinstance(error.instance, list):
+        advice = "a list of steps is an item of its own, in workflow.yaml: `- parallel: [...]`"
+    elif word == "if" and isinstance(error.instance, bool):
+        advice = f'a test is a command, in quotes: `if: "{str(error.instance).lower()}"`'
+    elif word in ("on_exit", "backoff") and error.validator == "pattern":
+        advice = _word_advice(word, str(error.instance))
     elif error.validator == "enum" and isinstance(error.instance, str):
         near = nearest(error.instance, rule["enum"])
         advice = f"did you mean `{near}`?" if near else ""
@@ -112,8 +142,14 @@ def _problem(node: Node, path: tuple[str | int, ...], error: ValidationError) ->
         advice = "put it in quotes if it is meant as text"
     elif error.validator == "type" and rule.get("type") == "boolean" and str(error.instance).lower() in _SPOKEN:
         advice = f"write {_SPOKEN[str(error.instance).lower()]}"
-    subject = f"an entry of `{one_line(word)}`" if path and isinstance(path[-1], int) else f"`{one_line(word)}`"
-    return node.at(path).problem(f"{subject if word else 'this'} wants {wants}, not {found(error.instance)}", advice)
+    return advice
+
+
+def _word_advice(word: str, said: str) -> str:
+    if said.isascii() and said.isdigit():
+        return "write the number without quotes"
+    near = nearest(said, RETRY_CLASSES if word == "on_exit" else ("constant", "exponential"))
+    return f"did you mean `{near}`?" if near else ""
 
 
 def _variable_problem(place: Node, name: str) -> Problem:
@@ -124,6 +160,7 @@ def _variable_problem(place: Node, name: str) -> Problem:
     return place.problem(message, "use letters, digits and `_`, and no digit first")
 
 
+_WHERE = {"workflow": "at the top", "step": "for a step", "group": "beside a list of steps"}
 _SPOKEN = {
     **dict.fromkeys(("yes", "on", "y", "1"), "true"),
     **dict.fromkeys(("no", "off", "n", "0"), "false"),
@@ -131,10 +168,8 @@ _SPOKEN = {
 
 
 def _section(path: tuple[str | int, ...]) -> str:
-    if len(path) > 1 and path[0] in ("checkpoints", "limits"):
+    if len(path) > 1 and path[0] in LATER:
         return str(path[0])
-    from workflow.definition.vocabulary import LATER
-
     return "workflow" if path[-1] in LATER["workflow"] else "step"
 
 
@@ -152,7 +187,7 @@ def _unknown(place: Node, word: str, error: ValidationError) -> Problem:
     else:
         usable = [name for name, inner in rule["properties"].items() if "not" not in inner]
         advice = f"known here: {listed(usable, 20)}"
-    where = {"workflow": "at the top", "step": "for a step"}.get(section, f"in `{section}`")
+    where = _WHERE.get(section, f"in `{section}`")
     return place.problem(f"`{one_line(word[:80])}` is no option {where}", advice)
 
 
@@ -160,6 +195,8 @@ def _elsewhere(word: str, section: str) -> str:
     whole = schema("workflow")
     if section == "workflow" and word in whole["$defs"]["step"]["properties"]:
         return f"`{word}` is an option of a step: put it there"
+    if section == "group" and word in whole["$defs"]["step"]["properties"]:
+        return f"`{word}` is an option of a step: put it into each step of the list"
     if section == "step" and word in whole["properties"]:
         return f"`{word}` belongs to the workflow: put it at the top of workflow.yaml"
     return ""

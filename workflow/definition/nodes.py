@@ -151,14 +151,16 @@ def plain(node: Node, texts: frozenset[str] = frozenset()) -> Any:
 def _as_written(node: Node) -> Any:
     if node.entries is None:
         return plain(node)
-    return {
-        word: plain(value) if value.entries is not None or value.items is not None or _is_empty(value) else value.text
-        for word, (_, value) in node.entries.items()
-    }
+    return {word: _texts(value) for word, (_, value) in node.entries.items()}
 
 
-def _is_empty(node: Node) -> bool:
-    return node.is_plain and node.text in _WORDS
+def _texts(node: Node) -> Any:
+    """Return a scalar as it was written, and a list of them the same way."""
+    if node.items is not None:
+        return [plain(item) if item.items is not None else _texts(item) for item in node.items]
+    if node.entries is not None or (node.is_plain and node.text in _WORDS):
+        return plain(node)
+    return node.text
 
 
 def _scalar(text: str) -> Any:
@@ -196,4 +198,5 @@ def found(value: object) -> str:
             return "an empty text"
         shown = one_line(value[:41])
         return f"the text `{shown[:40]}...`" if len(value) > 40 else f"the text `{shown}`"
-    return "a list" if isinstance(value, list) else "a mapping"
+    what = "list" if isinstance(value, list) else "mapping"
+    return f"a {what}" if value else f"an empty {what}"

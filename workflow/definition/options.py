@@ -16,9 +16,10 @@ LONGEST_DURATION_S = 3650 * 86400
 _DURATION = re.compile(r"(?:([0-9.]+)d)? ?(?:([0-9.]+)h)? ?(?:([0-9.]+)m)? ?(?:([0-9.]+)s?)?")
 _SHELL_HELP = "write it as in a shell: `shell: bash -eu`"
 _WANTS_DURATION = "a duration like 90s, 5m, 1h30m or 2d (or a number of seconds), more than 0 and less than 10 years"
+_WANTS_DURATION_OR_ZERO = "a duration like 5s, 2m or 1h30m (or a number of seconds), less than 10 years"
 
 
-def duration_s(value: float | str) -> float | None:
+def duration_s(value: float | str, *, can_be_zero: bool = False) -> float | None:
     """Return a duration in seconds; None when it is none, or not between 0 and ten years."""
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip()) if value.strip() and len(value) < 100 else None
@@ -32,14 +33,15 @@ def duration_s(value: float | str) -> float | None:
             return None
     else:
         seconds = float(value)
-    return float(seconds) if 0 < seconds < LONGEST_DURATION_S else None
+    is_long_enough = seconds >= 0 if can_be_zero else seconds > 0
+    return float(seconds) if is_long_enough and seconds < LONGEST_DURATION_S else None
 
 
-def duration_problem(word: str, value: object) -> str:
+def duration_problem(word: str, value: object, *, can_be_zero: bool = False) -> str:
     """Return the message for a duration that is none."""
     from workflow.definition.nodes import found
 
-    return f"`{word}` wants {_WANTS_DURATION}, not {found(value)}"
+    return f"`{word}` wants {_WANTS_DURATION_OR_ZERO if can_be_zero else _WANTS_DURATION}, not {found(value)}"
 
 
 def variables(raw: RawStep, word: str) -> tuple[tuple[str, str], ...]:

@@ -76,7 +76,7 @@ def _pattern(value: Any, rule: Any, _schema: Mapping[str, Any]) -> bool:
 
 
 def _length(
-    kind: type[str | list[Any]], holds: Callable[[int, int], bool]
+    kind: type[str | list[Any] | dict[str, Any]], holds: Callable[[int, int], bool]
 ) -> Callable[[Any, Any, Mapping[str, Any]], bool]:
     return lambda value, rule, _schema: not isinstance(value, kind) or holds(len(value), rule)
 
@@ -97,6 +97,7 @@ _CHECKS: dict[str, Callable[[Any, Any, Mapping[str, Any]], bool]] = {
     "pattern": _pattern,
     "enum": lambda value, rule, _schema: isinstance(value, str) and value in rule,
     "minLength": _length(str, lambda length, least: length >= least),
+    "minProperties": _length(dict, lambda length, least: length >= least),
     "minItems": _length(list, lambda length, least: length >= least),
     "minimum": _bound(lambda value, least: value >= least),
     "maximum": _bound(lambda value, most: value <= most),

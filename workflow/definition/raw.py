@@ -12,7 +12,20 @@ from workflow.errors import Problem
 from workflow.model import Source
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class RawGroup:
+    """A list of steps below `parallel:`. `name` empty: `group_NN`, by the number of its first step.
+
+    `first` is that number, below 0 while not known. `is_wrong`: it was given a name that made no sense.
+    """
+
+    place: Node
+    name: str = ""
+    first: int = -1
+    is_wrong: bool = False
+
+
+@dataclass(slots=True, eq=False)
 class RawStep:
     """A step as found. `number` None: counted on from the one before. `name` empty: `step_NN`.
 
@@ -33,6 +46,7 @@ class RawStep:
     place: Node | None = None
     kind: str = "script"  # script, cell or item: what may and may not stand in its options
     objection: Problem | None = None  # why it cannot run as it is, unless `shell:` says how
+    group: RawGroup | None = None  # the list it stands in
 
     def is_wrong(self, word: str) -> bool:
         """Tell whether an option was given whose value made no sense; a problem tells of it already."""

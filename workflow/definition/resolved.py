@@ -6,13 +6,13 @@ What equals the default is left out, so that ten thousand plain steps stay small
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
-from workflow.model import CheckpointSettings, Source, Step, Workflow
+from workflow.model import NO_RULES, CheckpointSettings, Limits, Repeat, Retries, Rules, Source, Step, Workflow
 
 _PAIRS = ("env", "params")
 _LISTS = ("interpreter", "needs", "outputs")
-_PLAIN = ("script", "text", "content_digest", "working_directory", "timeout_s", "interactive", "on_interrupt")
+_PLAIN = ("script", "text", "content_digest", "working_directory", "timeout_s", "interactive", "on_interrupt", "group")
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Step)}
 
 
@@ -33,6 +33,9 @@ def resolved(workflow: Workflow) -> dict[str, Any]:
     changed = {key: value for key, value in settings.items() if value != standard[key]}
     if changed:
         document["checkpoints"] = changed
+    limits = _changed(workflow.limits, Limits())
+    if limits:
+        document["limits"] = limits
     document["steps"] = [_step_document(step) for step in workflow.steps]
     return document
 
@@ -47,6 +50,7 @@ def from_resolved(document: dict[str, Any]) -> Workflow:
             steps=tuple(_step(entry) for entry in document["steps"]),
             time_limit_s=document.get("time_limit_s"),
             checkpoints=CheckpointSettings(**document.get("checkpoints", {})),
+            limits=Limits(**document.get("limits", {})),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"this is no resolved workflow: {type(error).__name__}: {error}") from error
@@ -69,7 +73,29 @@ def _step_document(step: Step) -> dict[str, Any]:
         if value:
             # A mapping reads best, and JSON keeps its order; names are unique by then.
             entry[key] = dict(value)
+    if step.rules is not NO_RULES:
+        rules = _rules_document(step.rules)
+        if rules:
+            entry["rules"] = rules
     return entry
+
+
+def _rules_document(rules: Rules) -> dict[str, Any]:
+    document = _changed(rules, NO_RULES)
+    if "retries" in document:
+        document["retries"] = _changed(rules.retries, Retries())
+    if "on_exit" in document.get("retries", {}):
+        document["retries"]["on_exit"] = list(rules.retries.on_exit)
+    if "matrix" in document:
+        document["matrix"] = dict(rules.matrix)
+    if rules.repeat is not None:
+        document["repeat"] = _changed(rules.repeat, Repeat())
+    return document
+
+
+def _changed(value: NamedTuple, standard: NamedTuple) -> dict[str, Any]:
+    """Return the fields that are not as in `standard`."""
+    return {key: one for key, one, other in zip(value._fields, value, standard, strict=True) if one != other}
 
 
 def _step(entry: dict[str, Any]) -> Step:
@@ -82,4 +108,19 @@ def _step(entry: dict[str, Any]) -> Step:
     for key in _PAIRS:
         if key in fields:
             fields[key] = tuple(fields[key].items())
+    if "rules" in fields:
+        fields["rules"] = _rules(fields["rules"])
     return Step(**fields)
+
+
+def _rules(document: dict[str, Any]) -> Rules:
+    fields = dict(document)
+    if "retries" in fields:
+        retries = dict(fields["retries"])
+        retries["on_exit"] = tuple(retries.get("on_exit", ()))
+        fields["retries"] = Retries(**retries)
+    if "matrix" in fields:
+        fields["matrix"] = tuple(fields["matrix"].items())
+    if "repeat" in fields:
+        fields["repeat"] = Repeat(**fields["repeat"])
+    return Rules(**fields)

@@ -15,19 +15,10 @@ LATER: dict[str, dict[str, str]] = {
     },
     "step": {
         "secrets": "values kept out of logs and records",
-        "if": "steps that run on a condition",
-        "parallel": "parallel groups",
-        "matrix": "one step for each of many values",
         "inputs": "files a step depends on",
-        "retries": "trying again after a failure",
-        "continue_on_error": "going on past a failed step",
-        "lock": "named locks between steps",
-        "resources": "CPUs, memory and time asked of a scheduler",
         "carry_state": "handing the state of the shell to later steps",
-        "approval": "waiting for a person's word",
         "side_effects": "saying what a step changes outside the project",
         "archive": "keeping copies of files",
-        "repeat": "repeating a step until a condition holds",
     },
     "checkpoints": {
         "enabled": "runs without a checkpoint",
@@ -40,6 +31,10 @@ LATER: dict[str, dict[str, str]] = {
         "retention": "removing old runs by age and number",
     },
     "limits": {},
+    "resources": {
+        "time": "what is asked of a cluster",
+        "partition": "what is asked of a cluster",
+    },
 }
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from workflow.definition import files, steps_directory
-from workflow.definition.checks import checked_step, checked_top
+from workflow.definition import files, groups, steps_directory
+from workflow.definition.checks import checked_group, checked_step, checked_top
 from workflow.definition.header import hashbang_words
 from workflow.definition.nodes import Node, Page, found, plain
-from workflow.definition.raw import RawStep, RawWorkflow, digest
+from workflow.definition.raw import RawGroup, RawStep, RawWorkflow, digest
 from workflow.errors import Problem, one_line
 from workflow.model import TEXT_SHELL, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _EXAMPLE = "a workflow looks like `steps:` with `- name: build` and `run: make` below it"
 
@@ -53,12 +53,41 @@ def read(path: str, project: str, problems: list[Problem]) -> RawWorkflow:
         if not steps.items:
             problems.append(steps.problem("the list of steps is empty", _EXAMPLE))
         for item in steps.items:
-            found_steps = _steps_of(item, shown, project, problems)
-            raw.steps.extend(found_steps)
-            raw.is_partial = raw.is_partial or not found_steps
+            for inner, group in _items_of(item, raw, problems):
+                found_steps = _steps_of(inner, shown, project, problems)
+                for step in found_steps:
+                    step.group = group
+                raw.steps.extend(found_steps)
+                raw.is_partial = raw.is_partial or not found_steps
     else:
         raw.steps.extend(_taken_in(steps if steps.text else top.at(["steps"]), steps, project, problems))
     return raw
+
+
+def _items_of(item: Node, raw: RawWorkflow, problems: list[Problem]) -> Iterator[tuple[Node, RawGroup | None]]:
+    """Yield an item that is a step or a directory, or the items of a list below `parallel:`, with their group."""
+    if not _is_group(item):
+        yield item, None
+        return
+    values = checked_group(item, problems)
+    is_wrong = "name" not in values and item.entries is not None and "name" in item.entries
+    group = RawGroup(item.key("parallel"), values.get("name", ""), is_wrong=is_wrong)
+    inner = item.at(["parallel"])
+    raw.is_partial = raw.is_partial or not inner.items
+    for one in inner.items or ():
+        if _is_group(one):
+            problems.append(groups.nested(one.key("parallel")))
+            raw.is_partial = True
+        else:
+            yield one, group
+
+
+def _is_group(item: Node) -> bool:
+    """Tell a list of steps that run side by side from a step that names its group."""
+    if item.entries is None or "parallel" not in item.entries:
+        return False
+    value = item.entries["parallel"].value
+    return value.items is not None or ("run" not in item.entries and (value.entries is not None or not value.text))
 
 
 def _steps_of(item: Node, shown: str, project: str, problems: list[Problem]) -> Sequence[RawStep]:

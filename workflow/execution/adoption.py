@@ -17,7 +17,7 @@ from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import ExitRecord, RunningNote, StepRecord
 from workflow.errors import duration_text
-from workflow.execution import outcome, processes
+from workflow.execution import outcome, processes, retrying
 from workflow.execution.committer import with_digests
 from workflow.execution.ladder import TERM_GRACE_S
 from workflow.execution.worker import LOCK_DESCRIPTOR
@@ -78,6 +78,8 @@ def adopt(
 def _is_recorded(layout: RunLayout, note: RunningNote) -> bool:
     """Return whether the outcome of an attempt is committed; its note may be older than that."""
     if store.has_whole_marker(layout, note.step):
+        return True
+    if note.iteration and store.iterations_done(layout, note.step) >= note.iteration:
         return True
     states = store.States(layout)
     try:
@@ -185,6 +187,7 @@ def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orpha
     judged = outcome.judge(
         layout, workflow.project, step, ended.exit_code, timed_out=ended.timed_out, interrupted=ended.is_cut
     )
+    is_iteration = bool(note.iteration) and judged.failure is None
     past = (it for it in store.attempts_of(layout, step.number) if it.number < attempt.number)
     content = manifest(step)
     record = StepRecord(
@@ -202,14 +205,36 @@ def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orpha
         warnings=judged.warnings,
         errors=judged.errors,
         worker=orphan.worker,
+        iteration=note.iteration,
     )
+    used = _retries_used(layout, step.number)
+    if ended.is_cut or ended.exit_code is None:
+        record = record._replace(retries_used=used)
+    elif judged.failure is not None:
+        record = retrying.tried_again(record, used, ended_at)
     record = with_digests(record)
-    if judged.failure is None:
+    if is_iteration:
+        # Whether another one follows is for the resume to find out.
+        store.commit_iteration(disk, layout, record, epoch=note.epoch, durability="full")
+    elif judged.failure is None:
         store.commit_done(disk, layout, record, run_id=layout.run_id, epoch=note.epoch)
     else:
         store.commit_not_done(disk, layout, record)
     disk.remove_empty_directory(layout.own_dir(step.number))
     return record
+
+
+def _retries_used(layout: RunLayout, number: int) -> int:
+    """Return how many retries the series of a step had spent before the attempt in hand."""
+    states = store.States(layout)
+    try:
+        retry = (states.document(number) or {}).get("retry")
+    except ValueError:
+        return 0
+    finally:
+        states.close()
+    used = retry.get("used") if isinstance(retry, dict) else None
+    return used if isinstance(used, int) else 0
 
 
 def _exit_code(exits: list[ExitRecord], note: RunningNote) -> int | None:

@@ -1,7 +1,8 @@
-"""Commits beside the loop: one thread that makes finished steps durable while the next one runs.
+"""Commits beside the loop: threads that make finished steps durable while the next ones run.
 
 The engine starts a step while the commit of the one before is on its way, and tells nobody that
-the one before is done until the thread says that its marker is durable.
+the one before is done until a thread says that its marker is durable. As many commits as steps run
+side by side: a file system writes its journal once for all who wait for it in the same moment.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import StepRecord
 from workflow.errors import NotRecordedError
+from workflow.model import Status
 
+MOST_THREADS = 8
 MOST_UNSETTLED_S = 0.1  # with durability `process`: how long a finished step may wait to survive a power cut
 
 
 class Committed(NamedTuple):
-    """The outcome of a step is recorded; for a completed step its marker is durable."""
+    """What became of a step is recorded: its end, a wait, or (status RUNNING) one iteration of it."""
 
     record: StepRecord
 
@@ -36,10 +39,10 @@ class CommitFailed(NamedTuple):
 
 
 class Committer:
-    """Takes records, answers on the inbox in the same order."""
+    """Takes records, answers on the inbox; with one job at a time in the same order."""
 
     def __init__(
-        self, disk: Disk, layout: RunLayout, epoch: int, durability: str, put: Callable[[object], None]
+        self, disk: Disk, layout: RunLayout, epoch: int, durability: str, put: Callable[[object], None], jobs: int = 1
     ) -> None:
         self._disk = disk
         self._layout = layout
@@ -49,12 +52,16 @@ class Committer:
         self._jobs: SimpleQueue[StepRecord | None] = SimpleQueue()
         self._unsettled_error: NotRecordedError | None = None
         self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="workflow-committer", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"workflow-committer-{number}", daemon=True)
+            for number in range(min(jobs, MOST_THREADS) if durability == "full" else 1)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, record: StepRecord) -> None:
         """Record an outcome. With durability `process` it is answered before this returns, and settled behind."""
-        if self._durability == "full" or record.failure is not None:
+        if self._durability == "full" or record.status is not Status.SUCCEEDED:
             self._jobs.put(record)
             return
         self._answer(record)
@@ -63,15 +70,19 @@ class Committer:
     def close(self) -> None:
         """Wait until everything submitted is durable. Raises NotRecordedError when that failed behind our back."""
         self._is_closing.set()
-        self._jobs.put(None)
-        self._thread.join()
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
         if self._unsettled_error is not None:
             raise self._unsettled_error
 
     def _answer(self, record: StepRecord) -> None:
         try:
             record = with_digests(record)
-            if record.failure is None:
+            if record.status is Status.RUNNING:
+                store.commit_iteration(self._disk, self._layout, record, epoch=self._epoch, durability=self._durability)
+            elif record.status is Status.SUCCEEDED:
                 store.commit_done(
                     self._disk,
                     self._layout,
@@ -94,6 +105,10 @@ class Committer:
             self._put(Committed(record))
 
     def _work(self) -> None:
+        if self._durability == "full":
+            while (record := self._jobs.get()) is not None:
+                self._answer(record)
+            return
         is_open = True
         while is_open:
             jobs = [self._jobs.get()]
@@ -101,19 +116,14 @@ class Committer:
             while not self._jobs.empty():
                 jobs.append(self._jobs.get())
             is_open = jobs[-1] is not None
-            records = [record for record in jobs if record is not None]
-            if self._durability == "full":
-                for record in records:
-                    self._answer(record)
-            else:
-                self._settle(records)
+            self._settle([record for record in jobs if record is not None])
 
     def _settle(self, records: list[StepRecord]) -> None:
         started = time.monotonic()
         for record in records:
-            if record.failure is not None:
+            if record.status is not Status.SUCCEEDED:
                 self._answer(record)
-        done = [record for record in records if record.failure is None]
+        done = [record for record in records if record.status is Status.SUCCEEDED]
         try:
             if done:
                 store.settle(self._disk, self._layout, done)

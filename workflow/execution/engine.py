@@ -1,45 +1,54 @@
 """The loop that decides. One thread owns all state and takes events off one queue.
 
-It starts the next step while the step before is being committed beside it, and tells nobody that
-a step is done before its marker is durable. A resumed run is an ordinary run that finds markers.
+It starts what is ready while what has ended is being committed beside it, and tells nobody that a
+step is done before its marker is durable. A resumed run is an ordinary run that finds markers.
 """
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from heapq import heappop, heappush
 
 from workflow import errors
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.master import MasterWriter
-from workflow.checkpoint.records import RunningNote, StepRecord
+from workflow.checkpoint.records import StepRecord
 from workflow.errors import InvariantError, NotRecordedError, WorkflowError
-from workflow.events import Event, Interrupted, Notice, Observer, StepFinished, StepProgress, StepStarted, Tick
-from workflow.execution import ladder, outcome
+from workflow.events import Interrupted, Notice, Observer, StepFinished, StepIterated, StepProgress, StepWaiting, Tick
+from workflow.execution import in_hand, ladder, outcome
+from workflow.execution.approvals import Approvals
+from workflow.execution.board import Board
 from workflow.execution.committer import CommitFailed, Committed, Committer
+from workflow.execution.course import Course
 from workflow.execution.executor import Executor
 from workflow.execution.inbox import Inbox, SignalCame
+from workflow.execution.judging import KILLED, Judge
+from workflow.execution.slots import Slots
+from workflow.execution.telling import Teller
 from workflow.execution.worker import StepEnded, WorkerGone
-from workflow.model import LEGAL_MOVES, Attempt, Choice, Decision, Reason, Status, Step, Workflow
+from workflow.model import NO_RULES, Choice, Decision, Status, Step, Workflow
+from workflow.planning.record import Recorded
+from workflow.planning.schedule import Schedule
+from workflow.planning.visibility import Visibility
 
 TICK_S = 0.1
-KILLED = 128 + 9
-Manifests = Mapping[int, tuple[str, dict[str, str]]]
+SLOW_LOOK_S = 1.0
+LONGEST_WAIT_S = 315360000.0
+_UNRUN = {Choice.BYPASS: Status.BYPASSED, Choice.REUSE: Status.REUSED, Choice.SKIP: Status.SKIPPED}
 
 
-class InHand(NamedTuple):
-    """The attempt that runs now; `started` and `deadline` are times of the inbox."""
+class Idle(enum.Enum):
+    """How it goes on when nothing runs: AGAIN (something may start now), WAIT (for a time, a lock), or END."""
 
-    step: Step
-    attempt: Attempt
-    reason: Reason
-    started: float
-    deadline: float | None
+    AGAIN = "again"
+    WAIT = "wait"
+    END = "end"
 
 
 class Engine:
-    """Runs the steps of one run in order, one at a time."""
+    """Runs the steps of one run as their order, their needs and the limits allow."""
 
     def __init__(
         self,
@@ -47,69 +56,156 @@ class Engine:
         layout: RunLayout,
         *,
         epoch: int,
-        order: Sequence[int],
         decisions: Mapping[int, Decision],
-        manifests: Manifests,
-        past: Mapping[int, tuple[Attempt, ...]],
+        recorded: Recorded,
         inbox: Inbox,
         executor: Executor,
         committer: Committer,
         observers: Sequence[Observer],
         master: MasterWriter,
+        slots: Slots,
+        approvals: Approvals,
+        keep_going: bool = False,
     ) -> None:
-        """`order` lists all steps; `past` the attempts of earlier epochs; `manifests` fingerprint and manifest."""
+        """`recorded` is what is known of steps that ran before; `keep_going`: one failure does not stop the rest."""
         self._workflow = workflow
         self._layout = layout
-        self._epoch = epoch
-        self._decisions = decisions
-        self._manifests = manifests
-        self._past = past
         self._inbox = inbox
         self._executor = executor
         self._committer = committer
-        self._observers = list(observers)
+        self._teller = Teller(observers)
+        self._tell = self._teller.tell
         self._master = master
+        self._slots = slots
+        self._approvals = approvals
+        self._keep_going = keep_going
         self._steps = {step.number: step for step in workflow.steps}
-        self._queue = [number for number in reversed(order) if decisions[number].choice is Choice.RUN]
-        self._in_hand: InHand | None = None
-        self._committing: dict[int, StepRecord] = {}
-        self._ladder = ladder.Ladder()
-        self._is_stopping = False
-        self._is_out_of_time = False
+        statuses = {number: _UNRUN.get(it.choice, Status.PENDING) for number, it in decisions.items()}
+        self._board = Board(statuses, executor, inbox, epoch)
+        to_run = {number for number, decision in decisions.items() if decision.choice is Choice.RUN}
+        self._schedule = Schedule(workflow.steps, to_run)
+        self._visible = None if self._schedule.is_linear else Visibility(workflow.steps, recorded.published)
+        self._judge = Judge(layout, workflow.project, recorded.identities)
+        self._course = Course(
+            layout,
+            self._board,
+            decisions=decisions,
+            recorded=recorded,
+            inbox=inbox,
+            executor=executor,
+            teller=self._teller,
+            slots=slots,
+            approvals=approvals,
+            schedule=self._schedule,
+            visible=self._visible,
+            judge=self._judge,
+            end=self._end,
+        )
+        self._timers: list[tuple[float, int]] = []  # steps between two attempts, by the time of the next
+        self._kept_back: dict[int, float] = {}
         self._run_deadline = None if workflow.time_limit_s is None else inbox.now() + workflow.time_limit_s
         self._last_tick = 0.0
-        self._progress: tuple[int, int] | None = None
-        self._untold: StepStarted | None = None
+        self._last_slow_look = 0.0
         self._is_master_stale = False
-        self._unsubmitted: list[StepRecord] = []
-        self.uncommitted: list[RunningNote] = []
-        self.interrupted_by: int | None = None
-        self.error: WorkflowError | None = None
-        self.statuses = {
-            number: Status.BYPASSED if decision.choice is Choice.BYPASS else Status.PENDING
-            for number, decision in decisions.items()
-        }
+        for number in to_run & recorded.waits.keys():
+            self._course.retries_used[number], self._kept_back[number] = recorded.waits[number]
+
+    @property
+    def board(self) -> Board:
+        """What stands where; read it when `run` has returned."""
+        return self._board
 
     # ------------------------------------------------------------------ the loop
 
     def run(self) -> int:
         """Run until nothing is left to do or to wait for; return the exit code.
 
-        Never raises for what a step does: `error` and `interrupted_by` say what else happened.
+        Never raises for what a step does: the board says what else happened.
         """
-        if self._epoch == 1:
+        if self._board.epoch == 1:
             # A step may look for it. A resume finds one, and writes its own while its first step runs.
             self._save_progress()
         while True:
-            self._start_next()
+            self._start_ready()
             self._submit()
-            if self._in_hand is None and not self._committing:
-                break
+            if self._board.is_idle:
+                idle = self._goes_on()
+                if idle is Idle.END:
+                    return self._board.exit_code(is_waiting=bool(self._approvals.waiting))
+                if idle is Idle.AGAIN:
+                    continue
             event = self._inbox.next(self._wait_s())
             if event is not None:
                 self._on(event)
             self._on_time()
-        return self._exit_code()
+
+    def _start_ready(self) -> None:
+        # Steps may run ahead of the commits of as many others as run side by side, not of more: what a
+        # crash can make run again stays bounded, and a disk that is slower than the steps sets the pace.
+        board, started = self._board, 0
+        while board.may_start and not self._slots.is_full and len(board.committing) <= self._slots.jobs:
+            step = self._schedule.next_ready(self._fits)
+            if step is None:
+                break
+            started += 1
+            self._begin(step)
+        for number, cause in self._schedule.take_blocked():
+            board.move(number, Status.BLOCKED)
+            self._tell_unrun(self._steps[number], Status.BLOCKED, cause)
+        if started:
+            self._save_progress()
+
+    def _fits(self, step: Step) -> bool:
+        # An interactive step gets the terminal when all that came before has been told.
+        if step.interactive and not self._board.is_idle:
+            return False
+        if any(hand.step.interactive for hand in self._board.in_hand.values()):
+            return False
+        if step.rules is NO_RULES and not self._slots.has_claims:
+            return True
+        try:
+            return self._slots.fits(step, self._inbox.now())
+        except WorkflowError as error:
+            self._board.give_up(error)
+            return False
+
+    def _begin(self, step: Step) -> None:
+        next_at = self._kept_back.pop(step.number, None)
+        if next_at is None:
+            self._course.begin(step)
+            return
+        # It was between two attempts when its runner ended; what is left of the wait is waited for.
+        self._slots.give_back(step)
+        self._board.move(step.number, Status.WAITING)
+        self._not_before(step, next_at)
+
+    def _goes_on(self) -> Idle:
+        """Return how it goes on, now that nothing runs and nothing is being committed."""
+        board = self._board
+        if board.is_stopping:
+            return Idle.END
+        if board.root is not None and not board.is_closed:
+            self._close(board.root)
+            return Idle.AGAIN
+        if self._timers or self._schedule.has_ready:
+            return Idle.WAIT
+        try:
+            answered = self._approvals.ask()
+        except NotRecordedError as error:
+            board.give_up(error)
+            return Idle.END
+        for step in answered:
+            self._schedule.put_back(step.number)
+        return Idle.AGAIN if answered else Idle.END
+
+    def _close(self, root: int) -> None:
+        # Nothing runs any more: what never started is blocked, and what runs at the end gets its turn.
+        self._board.is_closed = True
+        for _, number in self._timers:
+            self._end_between(number, root)
+        self._timers.clear()
+        self._approvals.waiting.clear()
+        self._schedule.close(root)
 
     def _on(self, event: object) -> None:
         if isinstance(event, StepEnded):
@@ -125,61 +221,20 @@ class Engine:
         else:
             raise InvariantError(f"an event nobody knows: {event!r}")
 
-    def _start_next(self) -> None:
-        # One step may run ahead of its predecessor's commit, not two: what a crash can make run
-        # again stays bounded, and a disk that is slower than the steps sets the pace.
-        if self._in_hand is not None or len(self._committing) > 1 or not self._queue or self._is_stopping:
-            return
-        step = self._steps[self._queue[-1]]
-        if step.interactive and self._committing:
-            return  # it gets the terminal when all that came before has been told
-        self._queue.pop()
-        past = self._past.get(step.number, ())
-        number = past[-1].number + 1 if past else 1
-        reason = self._decisions[step.number].reasons[0]
-        started_at = time.time()
-        try:
-            log_offset = self._executor.prepare(step, is_first=not past and self._epoch == 1)
-            in_hand = [
-                RunningNote(n, self._epoch, r.attempts[-1].number, r.attempts[-1].started_at)
-                for n, r in self._committing.items()
-            ]
-            self._executor.note((*in_hand, RunningNote(step.number, self._epoch, number, started_at)))
-            self._untold = StepStarted(step, number, self._layout.log(step.number), started_at, reason, log_offset)
-            if step.interactive:
-                self._tell_start()
-            self._executor.start(step, self._epoch, number)
-        except WorkflowError as error:
-            self._untold = None
-            self._give_up(error)
-            return
-        started = self._inbox.now()
-        self._ladder = ladder.Ladder()
-        self._progress = None
-        attempt = Attempt(number, self._epoch, started_at, log_offset_bytes=log_offset)
-        self._in_hand = InHand(
-            step, attempt, reason, started, None if step.timeout_s is None else started + step.timeout_s
-        )
-        self._move(step.number, Status.RUNNING)
-        self._tell_start()
-        self._save_progress()
-
     # ------------------------------------------------------------------ what can happen
 
     def _on_ended(self, event: StepEnded) -> None:
-        hand = self._in_hand
-        if hand is None or (event.step, event.epoch, event.attempt) != (
-            hand.step.number,
-            self._epoch,
-            hand.attempt.number,
-        ):
+        hand = self._board.in_hand.get(event.step)
+        if hand is None or not hand.is_of(event.step, event.epoch, event.attempt, event.phase):
             return  # an answer of an attempt that is settled already
         if event.exit_code is not None:
-            self._settle(hand, event.exit_code)
+            self._course.settle(hand, event.exit_code)
             return
-        self._in_hand = None
-        self._move(hand.step.number, Status.CANCELLED)
-        self._give_up(
+        del self._board.in_hand[event.step]
+        self._slots.give_back(hand.step)
+        self._executor.free(hand.worker)
+        self._board.move(event.step, Status.CANCELLED)
+        self._board.give_up(
             NotRecordedError(
                 f"step {hand.step.title} was not started: cannot open its log {self._layout.log(hand.step.number)}",
                 help="free space or make it writable, then carry on with: workflow resume",
@@ -188,199 +243,197 @@ class Engine:
 
     def _on_worker_gone(self, event: WorkerGone) -> None:
         self._executor.lose_worker(event.worker)
-        hand = self._in_hand
-        if hand is not None and not hand.step.interactive:
-            # Our own KILL reaches the worker with its step. Otherwise the step killed its parent.
-            self._settle(hand, KILLED if self._ladder.rung == ladder.KILL else None)
+        for hand in list(self._board.in_hand.values()):
+            if hand.worker == event.worker and not (hand.step.interactive and hand.phase == in_hand.RUN):
+                # Our own KILL reaches the worker with its step. Otherwise the step killed its parent.
+                self._course.settle(hand, KILLED if hand.ladder.rung == ladder.KILL else None)
 
-    def _settle(self, hand: InHand, exit_code: int | None) -> None:
-        self._in_hand = None
-        attempt = hand.attempt._replace(
-            ended_at=hand.attempt.started_at + self._inbox.now() - hand.started,
-            exit_code=exit_code,
-            timed_out=self._ladder.rung > 0 and self.interrupted_by is None and self.error is None,
-        )
-        is_interrupted = self._ladder.rung > 0 and not attempt.timed_out
-        judged = outcome.judge(
-            self._layout,
-            self._workflow.project,
-            hand.step,
-            exit_code,
-            timed_out=attempt.timed_out,
-            interrupted=is_interrupted,
-        )
-        failure = judged.failure
-        fingerprint, manifest = self._manifests[hand.step.number]
-        record = StepRecord(
-            hand.step,
-            Status.SUCCEEDED if failure is None else Status.CANCELLED if is_interrupted else Status.FAILED,
-            (*self._past.get(hand.step.number, ()), attempt),
-            hand.reason,
-            fingerprint,
-            manifest,
-            judged.outputs,
-            judged.env,
-            judged.files,
-            failure=failure,
-            warnings=judged.warnings,
-            errors=judged.errors,
-            worker=None if hand.step.interactive else self._executor.worker_number,
-        )
-        if failure is None:
-            if judged.outputs or judged.env:
-                self._executor.publish(hand.step.number, {**judged.outputs, **judged.env})
-        else:
-            self._is_stopping = True
-            # Nothing of a step that did not end well may live on beside its next attempt.
-            self._executor.end_leftovers(hand.step, whole_session=self._ladder.rung > 0 or exit_code is None)
-            record = record._replace(
-                tail=()
-                if hand.step.interactive
-                else outcome.log_tail(self._layout.log(hand.step.number), attempt.log_offset_bytes)
-            )
-        self._committing[hand.step.number] = record
-        self._unsubmitted.append(record)
+    def _end(self, step: Step, record: StepRecord) -> None:
+        """Hand a record over to be committed, and let go on what waited for it."""
+        number, board = step.number, self._board
+        board.committing[number] = record
+        board.unsubmitted.append(record)
+        if record.status is Status.RUNNING:
+            return  # one iteration of several: the slot stays its own
+        self._slots.give_back(step)
+        if record.status is Status.WAITING:
+            return
+        published = {**record.outputs, **record.env} if record.status is Status.SUCCEEDED else {}
+        if published:
+            self._master.publish(published)
+            if self._visible is not None:
+                self._visible.finish(number, published)
+            else:
+                self._executor.publish(number, published)
+        if record.status is Status.FAILED and step.rules.continue_on_error:
+            board.tolerated.add(number)
+        is_good = record.status in (Status.SUCCEEDED, Status.SKIPPED) or number in board.tolerated
+        cause = board.root if record.status is Status.CANCELLED and board.root is not None else number
+        self._schedule.finish(number, None if is_good else cause)
+        if not is_good and record.status is Status.FAILED:
+            self._on_failure(number, record)
+
+    def _on_failure(self, number: int, record: StepRecord) -> None:
+        board = self._board
+        if not board.may_start or board.is_closed:
+            return
+        if record.attempts and record.attempts[-1].timed_out:
+            board.is_out_of_time = True
+        if not self._keep_going:
+            board.root = number
+            board.climb_all(ladder.INTERRUPT, in_hand.FAILURE)
 
     def _submit(self) -> None:
-        # After the next step was started: its shell comes up while the commit goes on.
-        for record in self._unsubmitted:
+        # After the next steps were started: their shells come up while the commit goes on.
+        for record in self._board.unsubmitted:
             self._committer.submit(record)
-            self._executor.release(record.step)
-        self._unsubmitted.clear()
+            if record.status is not Status.RUNNING:
+                self._executor.release(record.step)
+        self._board.unsubmitted.clear()
 
     def _on_committed(self, record: StepRecord) -> None:
-        number = record.step.number
-        del self._committing[number]
-        self._move(number, record.status)
-        if record.attempts[-1].timed_out:
-            self._is_out_of_time = True
-        self._tell(
-            StepFinished(
-                record.step,
-                record.status,
-                record.attempts[-1],
-                record.duration_s,
-                self._layout.log(number),
-                record.failure,
-                record.tail,
-                record.files if record.failure else (),
-                record.warnings,
+        step, number = record.step, record.step.number
+        del self._board.committing[number]
+        self._teller.tell_start_of(number)
+        self._is_master_stale = True
+        if record.status is not Status.SUCCEEDED and record.worker:
+            self._executor.is_recorded(record.worker)
+        if record.status is Status.RUNNING:
+            self._on_iterated(record)
+        elif record.status is Status.WAITING:
+            self._on_waiting(record)
+        else:
+            self._board.move(number, record.status)
+            self._tell(
+                StepFinished(
+                    step,
+                    record.status,
+                    record.attempts[-1] if record.attempts else None,
+                    record.duration_s,
+                    self._layout.log(number),
+                    record.failure,
+                    record.tail,
+                    record.files if record.failure else (),
+                    record.warnings,
+                    detail=record.reason.detail if record.status is Status.SKIPPED else "",
+                    is_tolerated=number in self._board.tolerated,
+                )
             )
-        )
-        self._tell_start()
+        self._teller.is_told(number)
+
+    def _on_iterated(self, record: StepRecord) -> None:
+        self._tell(StepIterated(record.step, record.iteration, record.duration_s))
+        if self._board.may_start:
+            self._course.after_iteration(record.step, record.iteration)
+        else:
+            self._slots.give_back(record.step)
+            self._end_between(record.step.number, self._board.root)
+
+    def _on_waiting(self, record: StepRecord) -> None:
+        step, next_at = record.step, record.next_at or time.time()
+        self._board.move(step.number, Status.WAITING)
+        self._course.retries_used[step.number] = record.retries_used
+        attempt = record.attempts[-1].number
+        self._tell(StepWaiting(step, "retry", "", attempt, record.failure, max(0.0, next_at - time.time())))
+        if self._board.may_start:
+            self._not_before(step, next_at)
+        else:
+            self._end_between(step.number, self._board.root)
+
+    def _not_before(self, step: Step, next_at: float) -> None:
+        """Keep a step back until an instant; a clock that was set back must not make that longer than it was."""
+        retries = step.rules.retries
+        longest_s = retries.max_delay_s if retries.max_delay_s is not None else LONGEST_WAIT_S
+        wait_s = min(max(0.0, next_at - time.time()), longest_s * (1.0 + retries.jitter))
+        heappush(self._timers, (self._inbox.now() + wait_s, step.number))
+
+    def _end_between(self, number: int, cause: int | None) -> None:
+        """Stop a step between two attempts or iterations; its state on the disk says how it goes on."""
+        self._board.move(number, Status.CANCELLED)
+        self._schedule.finish(number, number if cause is None else cause)
+        self._tell_unrun(self._steps[number], Status.CANCELLED, cause)
+
+    def _tell_unrun(self, step: Step, status: Status, cause: int | None) -> None:
+        because = "" if cause is None else self._steps[cause].title
+        self._tell(StepFinished(step, status, None, 0.0, self._layout.log(step.number), detail=because))
         self._is_master_stale = True
 
     def _on_commit_failed(self, event: CommitFailed) -> None:
-        record = event.record
-        number = record.step.number
-        del self._committing[number]
-        self._move(number, Status.CANCELLED)
-        if record.failure is None:
+        record, board = event.record, self._board
+        del board.committing[record.step.number]
+        board.move(record.step.number, Status.CANCELLED)
+        if record.failure is None and record.attempts and record.worker:
             # It did its work, and its exit record says so: the next resume takes that over.
-            last = record.attempts[-1]
-            self.uncommitted.append(RunningNote(number, self._epoch, last.number, last.started_at))
-        self._give_up(event.error)
-        self._climb(ladder.TERMINATE)
+            board.uncommitted[record.worker] = (*board.uncommitted.get(record.worker, ()), board.note(record))
+        board.give_up(event.error)
 
     def _on_signal(self, number: int) -> None:
-        self._is_stopping = True
-        self.interrupted_by = self.interrupted_by or number
-        if self._in_hand is None:
+        board = self._board
+        board.is_stopping = True
+        board.interrupted_by = board.interrupted_by or number
+        if not board.in_hand:
             self._tell(Interrupted(number, ladder.INTERRUPT))
             return
         # The first Ctrl-C asks; TERM and HUP, and the next Ctrl-C, insist.
-        rung = self._ladder.rung + 1
+        rung = 1 + max(hand.ladder.rung for hand in board.in_hand.values())
         if number != 2:
             rung = max(rung, ladder.TERMINATE)
-        self._climb(rung)
+        board.climb_all(rung, in_hand.INTERRUPT)
         self._tell(Interrupted(number, min(rung, ladder.KILL)))
 
+    # ------------------------------------------------------------------ time
+
     def _on_time(self) -> None:
-        now = self._inbox.now()
+        now, board = self._inbox.now(), self._board
+        while self._timers and self._timers[0][0] <= now:
+            self._schedule.put_back(heappop(self._timers)[1])
         if now - self._last_tick < TICK_S:
             return
         self._last_tick = now
-        hand = self._in_hand
-        if self._run_deadline is not None and now >= self._run_deadline and not self._is_stopping:
-            self._is_stopping = self._is_out_of_time = True
-            self._tell(
-                Notice(
-                    f"the run is out of time (limit {errors.duration_text(self._workflow.time_limit_s or 0)}); stopping"
-                )
-            )
-            self._climb(ladder.TERMINATE)
-        if hand is not None:
-            if self._ladder.next_at is not None and now >= self._ladder.next_at:
-                self._climb(self._ladder.rung + 1)
-            elif self._ladder.rung == 0 and hand.deadline is not None and now >= hand.deadline:
-                self._climb(ladder.TERMINATE)
+        if self._run_deadline is not None and now >= self._run_deadline and not board.is_stopping:
+            board.is_stopping = board.is_out_of_time = True
+            limit = errors.duration_text(self._workflow.time_limit_s or 0)
+            self._tell(Notice(f"the run is out of time (limit {limit}); stopping"))
+            board.climb_all(ladder.TERMINATE, in_hand.LIMIT)
+        for hand in board.in_hand.values():
+            if hand.ladder.next_at is not None and now >= hand.ladder.next_at:
+                board.climb(hand, hand.ladder.rung + 1, hand.why_ended)
+            elif hand.ladder.rung == 0 and hand.deadline is not None and now >= hand.deadline:
+                board.climb(hand, ladder.TERMINATE, in_hand.LIMIT)
             self._executor.keep_log_small(hand.step)
             progress = outcome.last_progress(self._layout, hand.step.number)
-            if progress is not None and progress != self._progress:
-                self._progress = progress
+            if progress is not None and progress != hand.progress:
+                hand.progress = progress
                 self._tell(StepProgress(hand.step, *progress))
         self._executor.reap()
+        for step in self._approvals.answered(now):
+            self._schedule.put_back(step.number)
+        if now - self._last_slow_look >= SLOW_LOOK_S:
+            self._last_slow_look = now
+            self._judge.look()
+            for step, held_by in self._slots.kept_waiting(now):
+                self._tell(StepWaiting(step, "lock", f"{step.rules.lock}, held by {held_by}"))
         if self._is_master_stale:
             self._save_progress()
         self._tell(Tick(time.time()))
 
-    # ------------------------------------------------------------------ behind them
-
-    def _climb(self, rung: int) -> None:
-        number = self._ladder.climb(rung, self._inbox.now())
-        if number is not None and self._in_hand is not None:
-            self._executor.signal(self._in_hand.step, number)
-
     def _wait_s(self) -> float:
         now = self._inbox.now()
         wake_at = self._last_tick + TICK_S
-        for at in (self._run_deadline, self._ladder.next_at, self._in_hand.deadline if self._in_hand else None):
-            if at is not None:
-                wake_at = min(wake_at, at)
+        if self._run_deadline is not None:
+            wake_at = min(wake_at, self._run_deadline)
+        if self._timers:
+            wake_at = min(wake_at, self._timers[0][0])
+        for hand in self._board.in_hand.values():
+            for at in (hand.ladder.next_at, hand.deadline if hand.ladder.rung == 0 else None):
+                if at is not None:
+                    wake_at = min(wake_at, at)
         return max(0.0, wake_at - now)
-
-    def _give_up(self, error: WorkflowError) -> None:
-        self._is_stopping = True
-        self.error = self.error or error
-
-    def _move(self, number: int, status: Status) -> None:
-        old = self.statuses[number]
-        if status not in LEGAL_MOVES.get(old, ()):
-            raise InvariantError(f"step {number:02d} cannot go from {old.value} to {status.value}")
-        self.statuses[number] = status
 
     def _save_progress(self) -> None:
         try:
-            current = self._in_hand.step.number if self._in_hand else None
-            self._is_master_stale = not self._master.write_if_due(self.statuses, current)
+            running = [(hand.worker, number) for number, hand in self._board.in_hand.items()]
+            self._is_master_stale = not self._master.write_if_due(self._board.statuses, running)
         except NotRecordedError as error:
             # It is derived, but a disk that refuses it will refuse the marker too.
-            self._give_up(error)
-            self._climb(ladder.TERMINATE)
-
-    def _tell_start(self) -> None:
-        # A step that runs while its predecessor is committed is told of after it: people read in order.
-        untold = self._untold
-        if untold is not None and all(number == untold.step.number for number in self._committing):
-            self._untold = None
-            self._tell(untold)
-
-    def _tell(self, event: Event) -> None:
-        for observer in tuple(self._observers):
-            try:
-                observer.on_event(event)
-            except Exception as error:  # noqa: BLE001 observers may be anybody's
-                # An observer never harms the run: it is dropped, and the others hear of it once.
-                self._observers.remove(observer)
-                self._tell(Notice(f"{type(observer).__name__} stopped reporting: {error!r}"))
-
-    def _exit_code(self) -> int:
-        if self.error is not None:
-            return self.error.exit_code
-        if self.interrupted_by is not None:
-            return 128 + self.interrupted_by
-        if self._is_out_of_time:
-            return errors.EXIT_TIMED_OUT
-        if any(status in (Status.FAILED, Status.CANCELLED) for status in self.statuses.values()):
-            return errors.EXIT_STEP_FAILED
-        return errors.EXIT_OK
+            self._board.give_up(error)

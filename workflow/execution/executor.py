@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from workflow.checkpoint.records import RunningNote
 from workflow.model import Step
+
+
+class Start(NamedTuple):
+    """What is to be started: an attempt (phase `run`) or a test of a step (`if`, `until`).
+
+    `iteration` is 0 for a step that is not repeated. `given` holds the values the step sees; None: those of
+    all steps that finished before (`publish`).
+    """
+
+    step: Step
+    epoch: int
+    attempt: int
+    phase: str = "run"
+    iteration: int = 0
+    given: Mapping[str, str] | None = None
 
 
 class Executor(Protocol):
@@ -16,28 +31,44 @@ class Executor(Protocol):
     leaves an exit record that a resume can adopt.
     """
 
-    worker_number: int
+    def prepare(self, step: Step, *, is_first: bool, goes_on: bool = False) -> int:
+        """Make room for an attempt: marker and published values of an earlier one go. Return its offset in the log.
 
-    def prepare(self, step: Step, *, is_first: bool) -> int:
-        """Make room for an attempt: marker and published values of an earlier one go. Return its offset in the log."""
+        `goes_on`: it is an iteration after the first; what earlier ones published stays.
+        """
+
+    def forget_iterations(self, step: Step) -> None:
+        """Let a repeated step that was complete begin anew: its marker and those of its iterations go."""
 
     def release(self, step: Step) -> None:
         """Take back what a step that ended did not use."""
 
-    def note(self, notes: tuple[RunningNote, ...]) -> None:
-        """Say, before it starts, which attempts are in hand and not committed; survives the runner."""
+    def assign(self, lock_fd: int | None) -> int:
+        """Return the number of a worker that is free, for one step alone until `free`. Raises WorkflowError.
 
-    def start(self, step: Step, epoch: int, attempt: int) -> None:
-        """Start an attempt. Raises WorkflowError when it cannot be started."""
+        `lock_fd` is the descriptor of its named lock, to be inherited; it stays open here.
+        """
 
-    def signal(self, step: Step, number: int) -> None:
-        """Send a signal to every process of the step in hand."""
+    def free(self, worker: int) -> None:
+        """Say that what a worker had in hand has ended."""
 
-    def end_leftovers(self, step: Step, *, whole_session: bool) -> None:
-        """End what is left of a step that did not end well."""
+    def note(self, worker: int, notes: tuple[RunningNote, ...]) -> None:
+        """Say, before it starts, which attempts a worker has in hand and not committed; survives the runner."""
+
+    def is_recorded(self, worker: int) -> None:
+        """Say that what became of the last attempt of a worker is recorded; without a marker only this tells so."""
+
+    def start(self, worker: int, start: Start) -> int:
+        """Start an attempt; return the number of the worker that has it. Raises WorkflowError when it cannot be."""
+
+    def signal(self, worker: int, step: Step, number: int) -> None:
+        """Send a signal to every process of the step that a worker has in hand."""
+
+    def end_leftovers(self, worker: int, step: Step, *, whole_session: bool, is_alone: bool) -> None:
+        """End what is left of a step that did not end well. `is_alone`: nothing else is running."""
 
     def publish(self, number: int, published: Mapping[str, str]) -> None:
-        """Give values of a finished step to the steps to come."""
+        """Give values of a finished step to all steps to come."""
 
     def keep_log_small(self, step: Step) -> None:
         """Cut a log that grew past its cap."""
@@ -48,5 +79,5 @@ class Executor(Protocol):
     def reap(self) -> None:
         """Collect ended processes that became our children."""
 
-    def close(self, uncommitted: tuple[RunningNote, ...] = ()) -> None:
-        """Let the workers go; nothing is in hand any more but what ended well and could not be recorded."""
+    def close(self, uncommitted: Mapping[int, tuple[RunningNote, ...]]) -> None:
+        """Let the workers go. `uncommitted`, by worker: what ended well and could not be recorded."""

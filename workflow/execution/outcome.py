@@ -33,6 +33,8 @@ class Outcome(NamedTuple):
     errors: tuple[str, ...] = ()
 
 
+# What programs say for ENOSPC and EDQUOT (strerror of glibc and musl), in the language of the C locale.
+NO_SPACE_SIGNS = ("No space left on device", "Disk quota exceeded", "Quota exceeded")
 NOTHING: dict[str, str] = {}
 
 
@@ -44,9 +46,17 @@ def judge(
     *,
     timed_out: bool = False,
     interrupted: bool = False,
+    out_of_memory: bool = False,
+    log_offset_bytes: int = 0,
 ) -> Outcome:
-    """Return what an attempt that ended with `exit_code` amounts to (None: nobody knows how it ended)."""
+    """Return what an attempt that ended with `exit_code` amounts to (None: nobody knows how it ended).
+
+    `out_of_memory`: the kernel killed something for want of memory meanwhile. `log_offset_bytes` is where
+    the log of the attempt begins.
+    """
     failure = _failure(step, exit_code, timed_out, interrupted)
+    if failure is not None and failure.kind in ("exit", "signal"):
+        failure = _of_resources(failure, layout.log(step.number), log_offset_bytes, exit_code, out_of_memory)
     outputs = env = NOTHING
     try:
         outputs, env = _published(layout.output(step.number)), _published(layout.env(step.number))
@@ -89,6 +99,18 @@ def _failure(step: Step, exit_code: int | None, timed_out: bool, interrupted: bo
     if exit_code == 126:
         return Failure("exit", "exit code 126: a command could not be executed")
     return Failure("exit", f"exit code {exit_code}")
+
+
+def _of_resources(
+    failure: Failure, log: str, log_offset_bytes: int, exit_code: int | None, out_of_memory: bool
+) -> Failure:
+    """Return the failure as one of memory or space where that is what it was."""
+    if out_of_memory and exit_code == 128 + signal.SIGKILL:
+        return Failure("oom", "killed by the kernel for want of memory (exit code 137)")
+    text = "\n".join(log_tail(log, log_offset_bytes))
+    if any(sign in text for sign in NO_SPACE_SIGNS):
+        return Failure("no_space", f"{failure.message}; the disk was full (see its log)")
+    return failure
 
 
 def _read(path: str) -> bytes | None:

@@ -201,3 +201,15 @@ def _descendants_of_all(roots: set[int], parents: dict[int, int]) -> set[int]:
                 below.add(pid)
                 grown = True
     return below
+
+
+def oom_kills() -> int:
+    """Return how many processes this machine has killed for want of memory since boot (vmstat); 0 where unknown."""
+    try:
+        with open("/proc/vmstat", "rb") as file:
+            for line in file:
+                if line.startswith(b"oom_kill "):
+                    return int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return 0

@@ -7,13 +7,19 @@ single-quoted, so nothing in a name, a path or a text means anything to the shel
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from workflow import __version__
 from workflow.checkpoint.layout import LIBRARY
 from workflow.checkpoint.marker import quote as marker_quote
-from workflow.model import TEXT_SHELL, Step, Workflow
+from workflow.errors import one_line
+from workflow.model import TEXT_SHELL, Retries, Step, Workflow
+
+# Where the waits between attempts still grow after so many, the last of them holds for the rest.
+MOST_WAITS = 100
+LONGEST_WAIT_S = 315360000  # ten years, as for every duration
 
 
 def shell_quote(text: str) -> str:
@@ -29,19 +35,47 @@ def steps_program(workflow: Workflow) -> bytes:
 
 def is_plain(step: Step) -> bool:
     """Return whether the function of a step changes nothing of the shell that calls it."""
-    return not (step.env or step.params) and step.working_directory == "."
+    # A repeated step gets WORKFLOW_ITERATION, which is to be gone with it.
+    is_bare = not (step.env or step.params or step.rules.matrix) and step.rules.repeat is None
+    return is_bare and step.working_directory == "."
 
 
 def _function(step: Step) -> str:
-    lines = [f"export WORKFLOW_STEP_NAME={shell_quote(step.name)}"]
-    lines += [f"export {name}={shell_quote(value)}" for name, value in (*step.params, *step.env)]
+    lines = _exports(step)
     if step.text is not None:
         lines.append(f"workflow_text {shell_quote(step.text.removesuffix(chr(10)))} || return")
-    if step.working_directory != ".":
-        lines.append(f"workflow_enter {shell_quote(step.working_directory)}")
-    lines.append(f"workflow_exec {_command(step)}")
-    body = "\n    ".join(lines[:1]) + "".join(f"\n    {line}" for line in lines[1:])
-    return f"workflow_step_{step.label}() {{\n    {body}\n}}\n"
+    lines += [*_entering(step), f"workflow_exec {_command(step)}"]
+    program = _defined(f"workflow_step_{step.label}", lines)
+    for kind, text in _tests(step):
+        # `--`, as a test may begin with a dash.
+        lines = [*_exports(step), *_entering(step), f"workflow_exec sh -c -- {shell_quote(text)}"]
+        program += _defined(f"workflow_{kind}_{step.label}", lines)
+    return program
+
+
+def _defined(name: str, lines: list[str]) -> str:
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"{name}() {{\n{body}}}\n"
+
+
+def _exports(step: Step) -> list[str]:
+    # The later ones win: what the step says itself (`env`) stands above what the run was given.
+    values = (*step.params, *step.rules.matrix, *step.env)
+    return [
+        f"export WORKFLOW_STEP_NAME={shell_quote(step.name)}",
+        *(f"export {name}={shell_quote(value)}" for name, value in values),
+    ]
+
+
+def _entering(step: Step) -> list[str]:
+    return [] if step.working_directory == "." else [f"workflow_enter {shell_quote(step.working_directory)}"]
+
+
+def _tests(step: Step) -> list[tuple[str, str]]:
+    """Return the shell tests of a step by kind: what decides whether it runs, and whether it has run often enough."""
+    repeat = step.rules.repeat
+    tests = (("if", step.rules.test), ("until", repeat.until if repeat else ""))
+    return [(kind, text) for kind, text in tests if text]
 
 
 def _command(step: Step) -> str:
@@ -62,7 +96,7 @@ def _outputs(step: Step) -> str:
     return f"    {step.label}) workflow_have {' '.join(paths)} ;;\n"
 
 
-def _facts(step: Step, fingerprint: str) -> str:
+def _facts(workflow: Workflow, step: Step, fingerprint: str, lock_directory: str) -> str:
     facts = [
         f"workflow_number={step.number}",
         f"workflow_name={marker_quote(step.name)}",
@@ -70,18 +104,75 @@ def _facts(step: Step, fingerprint: str) -> str:
         f"workflow_fingerprint={fingerprint}",
         f"workflow_limit={int(-(-step.timeout_s // 1)) if step.timeout_s else ''}",
         f"workflow_interactive={int(step.interactive)}",
+        *_rules(step, lock_directory),
+        *(_waits_for(workflow, step) if step.rules.is_at_the_end else ()),
     ]
     return f"    {step.label}) {' '.join(facts)} ;;\n"
 
 
+def _rules(step: Step, lock_directory: str) -> Iterator[str]:
+    """Yield what `workflow_know` of lib/step_rules.sh does not take for granted of every step."""
+    rules, repeat = step.rules, step.rules.repeat
+    if rules.condition:
+        yield f"workflow_condition={rules.condition if rules.is_at_the_end else 'test'}"
+    if rules.continue_on_error:
+        yield "workflow_is_tolerated=1"
+    if rules.retries.limit:
+        yield f"workflow_retries={rules.retries.limit}"
+        yield f"workflow_waits={shell_quote(' '.join(map(str, _waits(rules.retries))))}"
+        if rules.retries.on_exit:
+            yield f"workflow_on_exit={shell_quote(' '.join(rules.retries.on_exit))}"
+    if rules.approval:
+        yield f"workflow_asks={marker_quote(rules.approval)}"
+        yield f"workflow_approval={shell_quote(one_line(rules.approval))}"
+    if rules.lock:
+        yield f"workflow_mutex={shell_quote(os.path.join(lock_directory, f'{rules.lock}.lock'))}"
+    if repeat is not None:
+        yield "workflow_is_repeated=1"
+        if repeat.until:
+            yield "workflow_has_until=1"
+        if repeat.max_iterations is not None:
+            yield f"workflow_most={repeat.max_iterations}"
+
+
+def _waits_for(workflow: Workflow, step: Step) -> Iterator[str]:
+    """Yield what a step that runs at the end waits for, where that is not every step before it."""
+    if step.needs is not None:
+        yield f"workflow_needs={shell_quote(' '.join(('', *map(str, step.needs), '')))}"
+    elif step.group is not None:
+        yield f"workflow_block={next(it.number for it in workflow.steps if it.group == step.group)}"
+
+
+def _waits(retries: Retries) -> list[int]:
+    """Return the waits before the first retries in whole seconds, as shells know no others; the last holds on."""
+    waits: list[int] = []
+    longest_s = min(LONGEST_WAIT_S, LONGEST_WAIT_S if retries.max_delay_s is None else retries.max_delay_s)
+    delay_s = retries.delay_s
+    for _ in range(min(retries.limit, MOST_WAITS)):
+        waits.append(math.ceil(min(delay_s, longest_s)))
+        if retries.backoff == 1.0 or not delay_s or (retries.backoff > 1.0 and delay_s >= longest_s):
+            break
+        delay_s *= retries.backoff
+    return waits
+
+
 def resume_program(
-    workflow: Workflow, run_id: str, project: str, order: list[int], fingerprints: Mapping[int, str]
+    workflow: Workflow,
+    run_id: str,
+    project: str,
+    order: list[int],
+    fingerprints: Mapping[int, str],
+    *,
+    lock_directory: str = "",
 ) -> bytes:
     """Return resume.sh. `project` is relative to the run directory where the checkpoints lie in the project.
 
-    It holds what a marker of each step must say, so that the workers need not read that.
+    It holds what a marker of each step must say, so that the workers need not read that. `lock_directory` is where
+    named locks lie (absolute); without it resume.sh refuses steps that have one.
     """
-    facts = "".join(_facts(step, fingerprints.get(step.number, "")) for step in workflow.steps)
+    facts = "".join(
+        _facts(workflow, step, fingerprints.get(step.number, ""), lock_directory) for step in workflow.steps
+    )
     outputs = "".join(_outputs(step) for step in workflow.steps if step.outputs)
     library = "".join(f'. "$WORKFLOW_LIB/{name}" || exit 3\n' for name in LIBRARY)
     return (

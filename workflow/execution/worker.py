@@ -16,16 +16,21 @@ from workflow.errors import WorkflowError
 from workflow.execution.environment import find_program
 
 LOCK_DESCRIPTOR = 9  # dash knows one-digit descriptors only
+NAMED_LOCK_DESCRIPTOR = 8
 
 
 class StepEnded(NamedTuple):
-    """A worker answered. `exit_code` is None when it could not open the step's log."""
+    """A worker answered. `exit_code` is None when it could not open the step's log.
+
+    `phase` is `run` for an attempt, `if` or `until` for a test.
+    """
 
     worker: int
     step: int
     epoch: int
     attempt: int
     exit_code: int | None
+    phase: str = "run"
 
 
 class WorkerGone(NamedTuple):
@@ -49,8 +54,11 @@ class Worker:
         umask: int,
         file_mode: int,
         ignored: frozenset[int],
+        named_lock_fd: int | None = None,
     ) -> None:
-        """Start it. Takes over `lock_fd`. `ignored` are the signals that steps are to ignore, as we were told to.
+        """Start it. Takes over `lock_fd`; `named_lock_fd` (above 9) is inherited and stays open here, too.
+
+        `ignored` are the signals that steps are to ignore, as we were told to.
 
         `umask` is that of the steps, `file_mode` what logs and exit records may have at most.
 
@@ -91,6 +99,8 @@ class Worker:
                     (os.POSIX_SPAWN_DUP2, answer_write, 1),
                     (os.POSIX_SPAWN_OPEN, 2, stderr_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, file_mode & ~umask),
                     (os.POSIX_SPAWN_DUP2, lock_fd, LOCK_DESCRIPTOR),
+                    # Last, and from a descriptor above 9: nothing above may be the one that it is put over.
+                    *([(os.POSIX_SPAWN_DUP2, named_lock_fd, NAMED_LOCK_DESCRIPTOR)] if named_lock_fd else []),
                 ],
                 setsid=True,
                 setsigmask=(),
@@ -105,13 +115,24 @@ class Worker:
             os.close(answer_write)
             os.close(lock_fd)
 
-    def run(self, step: int, epoch: int, attempt: int, *, is_resumed: bool, is_plain: bool = False) -> None:
-        """Tell the worker to run an attempt. Raises BrokenPipeError when it is gone.
+    def run(
+        self,
+        step: int,
+        epoch: int,
+        attempt: int,
+        *,
+        is_resumed: bool,
+        is_plain: bool = False,
+        phase: str = "run",
+        iteration: int = 0,
+    ) -> None:
+        """Tell the worker to run an attempt or a test. Raises BrokenPipeError when it is gone.
 
-        `is_plain`: the step has no environment and no directory of its own.
+        `is_plain`: the step has no environment and no directory of its own. `iteration` 0: it is not repeated.
         """
-        word = b"plain" if is_plain and self._has_umask_of_steps else b"run"
-        os.write(self._command, b"%s %02d %d %d %d\n" % (word, step, epoch, attempt, is_resumed))
+        word = "plain" if is_plain and self._has_umask_of_steps else phase
+        again = f" {iteration}" if iteration else ""
+        os.write(self._command, f"{word} {step:02d} {epoch} {attempt} {is_resumed:d}{again}\n".encode("ascii"))
 
     def load_values(self, name: str) -> None:
         """Tell the worker to export the values in `state/NAME` for the steps to come."""
@@ -128,9 +149,10 @@ class Worker:
             return [WorkerGone(self.number)]
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
-            step, epoch, attempt, code = line.split()
+            *test, step, epoch, attempt, code = line.split()
             exit_code = None if code == b"nolog" else int(code)
-            events.append(StepEnded(self.number, int(step), int(epoch), int(attempt), exit_code))
+            phase = test[0].decode("ascii") if test else "run"
+            events.append(StepEnded(self.number, int(step), int(epoch), int(attempt), exit_code, phase))
         return events
 
     def close(self, *, wait: bool) -> None:

@@ -62,23 +62,55 @@ def decide(
     is_plain = request == EVERYTHING
     decisions: dict[int, Decision] = {}
     left_failed: set[int] = set()
+    at_the_end: list[Step] = []
     for number in order:
         fact = facts.get(number, NOTHING_KNOWN)
+        step = by_number[number]
+        if step.rules.is_at_the_end:
+            at_the_end.append(step)
         if is_plain and fact is DONE:
             decisions[number] = BYPASSED
             continue
-        decision = _decide_one(number, fact, request, first <= place[number] <= last, number in downstream)
-        needs = by_number[number].needs
+        decision = _decide_one(step, fact, request, first <= place[number] <= last, number in downstream)
+        needs = step.needs
         if decision.choice is Choice.RUN and left_failed and needs and left_failed.intersection(needs):
             decision = Decision(Choice.LEAVE, (Reason("not-selected", "a step it needs stays failed"),))
         if decision.choice is Choice.LEAVE and request.skip_failed and not fact.is_done:
-            left_failed.add(number)
+            if not step.rules.continue_on_error:
+                left_failed.add(number)
         decisions[number] = decision
+    for step in at_the_end:
+        is_settled = _is_settled(decisions[step.number]) or _is_tolerated(step, facts.get(step.number, NOTHING_KNOWN))
+        is_within = first <= place[step.number] <= last and not request.only
+        if is_settled and is_within and _waits_for_a_run(step, steps, decisions):
+            reason = Reason("upstream-changed", "what it comes after runs again")
+            decisions[step.number] = Decision(Choice.RUN, (reason,))
     return decisions
 
 
-def _decide_one(number: int, fact: Fact, request: Request, is_within: bool, is_downstream: bool) -> Decision:
+def _is_settled(decision: Decision) -> bool:
+    # What was left out because of what was asked for stays out.
+    return decision.choice in (Choice.BYPASS, Choice.SKIP)
+
+
+def _is_tolerated(step: Step, fact: Fact) -> bool:
+    return fact.last == "failed" and step.rules.continue_on_error
+
+
+def _waits_for_a_run(step: Step, steps: Sequence[Step], decisions: Mapping[int, Decision]) -> bool:
+    """Return whether something that a step of `if: always` or `if: failure` comes after will run.
+
+    Such a step belongs to the end of each pass: what it did after the last one says nothing about this one.
+    """
+    if step.needs is not None:
+        return any(decisions[need].choice is Choice.RUN for need in step.needs)
+    before = (it for it in steps if it.number < step.number and (it.group is None or it.group != step.group))
+    return any(decisions[it.number].choice is Choice.RUN for it in before)
+
+
+def _decide_one(step: Step, fact: Fact, request: Request, is_within: bool, is_downstream: bool) -> Decision:
     run = _why_run(fact)
+    number = step.number
     if request.only:
         if number in request.only:
             return Decision(Choice.RUN, (Reason("forced", "asked for with --only"), *run) if fact.is_done else run)
@@ -93,8 +125,12 @@ def _decide_one(number: int, fact: Fact, request: Request, is_within: bool, is_d
         if is_downstream:
             return Decision(Choice.RUN, (Reason("upstream-changed", "a step before it runs again"),))
         return Decision(Choice.BYPASS, (Reason("completed", _completed(fact)), *fact.changes))
+    if fact.last == "skipped" and request.from_step is None and not is_downstream:
+        return Decision(Choice.SKIP, (Reason("condition-false", fact.detail),))
     if request.retry_failed and fact.last != "failed":
         return _leave(fact, "it did not fail")
+    if _is_tolerated(step, fact) and not request.retry_failed and request.from_step is None and not is_downstream:
+        return _leave(fact, "it failed, and continue_on_error lets the run go on")
     if request.skip_failed and fact.last == "failed":
         return _leave(fact, "it failed; skipped by --skip-failed")
     return Decision(Choice.RUN, run)

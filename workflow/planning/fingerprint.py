@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from blake3 import blake3
 
-from workflow.model import Reason, Step
+from workflow.model import NO_RULES, Reason, Rules, Step
 
 Manifest = dict[str, str]
 
@@ -14,8 +14,9 @@ Manifest = dict[str, str]
 def manifest(step: Step) -> Manifest:
     """Return everything that makes this step the step it is, as text; defaults are left out.
 
-    The number is not part of it: a step that was renumbered is still the same step. Neither are
-    limits in time, which say nothing about what the step does.
+    The number is not part of it: a step that was renumbered is still the same step. Neither is what
+    says when and how often it is tried (limits in time, group, needs, retries, lock, resources), which
+    changes nothing of what the step does.
     """
     content = {"content": step.content_digest}
     if step.interpreter is not None:
@@ -30,7 +31,21 @@ def manifest(step: Step) -> Manifest:
         content[f"output.{position}"] = path
     if step.interactive:
         content["interactive"] = "true"
+    if step.rules is not NO_RULES:
+        _add_rules(content, step.rules)
     return content
+
+
+def _add_rules(content: Manifest, rules: Rules) -> None:
+    for name, value in rules.matrix:
+        content[f"env.{name}"] = value
+    if rules.condition:
+        content["if"] = rules.condition
+    if rules.repeat is not None:
+        if rules.repeat.until:
+            content["repeat.until"] = rules.repeat.until
+        if rules.repeat.max_iterations is not None:
+            content["repeat.max_iterations"] = str(rules.repeat.max_iterations)
 
 
 def fingerprint(content: Manifest) -> str:

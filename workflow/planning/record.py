@@ -10,7 +10,7 @@ from workflow.checkpoint.ahead import NOTHING, Vouched
 from workflow.checkpoint.layout import RunLayout, label
 from workflow.checkpoint.marker import Marker, posix_cksum
 from workflow.checkpoint.records import Document, RecordDamagedError
-from workflow.model import Attempt, Reason, Step, Workflow
+from workflow.model import Attempt, Reason, Status, Step, Workflow
 from workflow.planning.decision import DONE, Fact
 from workflow.planning.fingerprint import Manifest, differences, fingerprint, manifest
 
@@ -26,7 +26,9 @@ class Recorded(NamedTuple):
     """Everything a resume knows before it decides.
 
     `markers` are by number of the definition at hand, `moves` map a number to the one the step had
-    when it completed. `values` are what completed steps published, in order of `order`.
+    when it completed. `published` is what completed steps published, in order of `order`. `waits` are the steps
+    between two attempts: retries spent, and the instant of the next. `restarted` are complete steps that begin
+    anew; whoever decides fills it.
     `lost_states` are steps that are complete although their state file is damaged or gone.
     `notices` tell people what was found damaged.
     """
@@ -36,10 +38,20 @@ class Recorded(NamedTuple):
     identities: dict[int, Identity]
     moves: dict[int, int]
     past: dict[int, tuple[Attempt, ...]]
-    values: dict[str, str]
+    published: dict[int, dict[str, str]]
     damaged: dict[int, str]
     lost_states: list[int]
     notices: list[str]
+    waits: dict[int, tuple[int, float]]
+    restarted: set[int]
+
+    @property
+    def values(self) -> dict[str, str]:
+        """All published values together; where two steps published one name, the later one wins."""
+        merged: dict[str, str] = {}
+        for published in self.published.values():
+            merged.update(published)
+        return merged
 
 
 def identities(workflow: Workflow) -> dict[int, Identity]:
@@ -53,7 +65,7 @@ def identities(workflow: Workflow) -> dict[int, Identity]:
 
 def nothing_recorded(workflow: Workflow) -> Recorded:
     """Return what is known of a run that has not started."""
-    return Recorded({}, {}, identities(workflow), {}, {}, {}, {}, [], [])
+    return Recorded({}, {}, identities(workflow), {}, {}, {}, {}, [], [], {}, set())
 
 
 def read_record(
@@ -63,7 +75,7 @@ def read_record(
 
     `ahead` returns what was read before; everything else is read here.
     """
-    recorded = Recorded({}, {}, identities(workflow), {}, {}, {}, {}, [], [])
+    recorded = nothing_recorded(workflow)
     vouched = ahead()
     found = store.read_markers(layout) if vouched.markers is None else store.Markers(vouched.markers, {})
     recorded.damaged.update(found.damaged)
@@ -83,7 +95,7 @@ def read_record(
                     recorded.facts[number] = DONE
                     continue
             if old is None:
-                recorded.facts[number] = _not_done(number, found, states, recorded)
+                recorded.facts[number] = _not_done(by_number[number], found, states, recorded)
             else:
                 recorded.facts[number] = _done(by_number[number], found.whole[old], old, states, recorded)
     finally:
@@ -151,7 +163,7 @@ def _done(step: Step, marker: Marker, old: int, states: store.States, recorded: 
             recorded.damaged[old] = f"its state file is damaged: {error}"
             return Fact(damage=f"its state file is damaged: {error}")
         try:
-            recorded.values.update(_published(states.layout, old, marker, document))
+            recorded.published[step.number] = _published(states.layout, old, marker, document)
         except (ValueError, OSError) as error:
             recorded.damaged[old] = f"the values it published cannot be read: {error}"
             return Fact(damage=recorded.damaged[old])
@@ -206,7 +218,8 @@ def _changes(data: bytes | None, identity: Identity) -> tuple[Reason, ...]:
     return tuple(differences(old, identity.manifest)) or (Reason("definition-changed", "it is not what was completed"),)
 
 
-def _not_done(number: int, found: store.Markers, states: store.States, recorded: Recorded) -> Fact:
+def _not_done(step: Step, found: store.Markers, states: store.States, recorded: Recorded) -> Fact:
+    number = step.number
     damage = found.damaged.get(number, "")
     try:
         document = states.document(number)
@@ -218,5 +231,18 @@ def _not_done(number: int, found: store.Markers, states: store.States, recorded:
     recorded.past[number] = records.attempts_in(document)
     status = document.get("status")
     failure = document.get("failure")
+    if status == Status.SKIPPED.value:
+        # What decided stands: a condition that is asked again could send a resume another way.
+        is_same = document.get("fingerprint") == recorded.identities[number].fingerprint
+        why = document.get("reason")
+        said = why.get("detail", "") if isinstance(why, dict) else ""
+        if is_same:
+            return Fact(damage=damage, last=status, detail=said)
+        return Fact(damage=damage, detail="its condition changed")
+    if status in (Status.WAITING.value, Status.CANCELLED.value) and not damage:
+        retry = document.get("retry")
+        if isinstance(retry, dict) and isinstance(retry.get("used"), int):
+            next_at = retry.get("next_attempt")
+            recorded.waits[number] = (retry["used"], float(next_at) if isinstance(next_at, (int, float)) else 0.0)
     detail = f"last time: {failure['message']}" if isinstance(failure, dict) and failure.get("message") else ""
     return Fact(damage=damage, last=status if isinstance(status, str) else None, detail=detail)

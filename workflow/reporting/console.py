@@ -7,15 +7,28 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from workflow.errors import one_line
-from workflow.events import Event, Interrupted, Notice, RunFinished, RunStarted, StepFinished, StepStarted, Tick
-from workflow.model import Choice, Decision, Status
+from workflow.events import (
+    Event,
+    Interrupted,
+    Notice,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepIterated,
+    StepStarted,
+    StepWaiting,
+    Tick,
+)
+from workflow.model import Status
 from workflow.reporting.following import Following
 from workflow.reporting.outlet import Outlet
+from workflow.reporting.tally import Tally
 from workflow.reporting.wording import (
     Palette,
     finished_line,
     header_lines,
     interrupted_line,
+    iterated_line,
     notice_text,
     short_failure,
     started_line,
@@ -25,12 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-    from workflow.reporting.summary import Row
-
 Output = Literal["stream", "group", "quiet"]
 
-# What became of a step of which nothing was heard, because there was nothing to do.
-_UNRUN = {Choice.BYPASS: Status.BYPASSED, Choice.REUSE: Status.REUSED, Choice.SKIP: Status.SKIPPED}
+# So many failures have a message of their own; who has more than that wants their names, and looks into a log then.
+FAILURES_TOLD = 10
 
 
 class PlainConsole:
@@ -67,16 +78,17 @@ class PlainConsole:
         self._is_verbose = verbose
         self._is_quiet = quiet
         self._announces = announces
-        self._resume_command = resume_command
-        self._started: RunStarted | None = None
+        self._tally = Tally(resume_command)
         self._running: dict[int, str] = {}
         self._groups: dict[int, int] = {}
-        self._ends: list[tuple[StepFinished, str]] = []
+        self._iterated: set[int] = set()
         self._has_named_error = False
         self._tellers: dict[type, Callable[..., None]] = {
             RunStarted: self._tell_run_started,
             Notice: self._tell_notice,
             StepStarted: self._tell_step_started,
+            StepWaiting: self._tell_step_waiting,
+            StepIterated: self._tell_step_iterated,
             StepFinished: self._tell_step_finished,
             Interrupted: self._tell_interrupted,
             Tick: self._tell_tick,
@@ -100,7 +112,7 @@ class PlainConsole:
         self._name_error()
 
     def _tell_run_started(self, event: RunStarted) -> None:
-        self._started = event
+        self._tally.started = event
         if self._is_quiet:
             return
         for line in header_lines(event, self.palette):
@@ -116,6 +128,7 @@ class PlainConsole:
         number = event.step.number
         title = one_line(event.step.title)
         self._running[number] = title
+        self._tally.begins(number)
         if event.step.interactive:
             pass  # what it says goes to the terminal by itself
         elif self._output == "stream":
@@ -123,33 +136,70 @@ class PlainConsole:
         elif self._output == "group":
             # every attempt of a step is part of its output: the first offset counts
             self._groups.setdefault(number, event.log_offset_bytes)
+        if number in self._iterated:
+            # The next iteration of a loop, which may have thousands of them: no news.
+            self._iterated.discard(number)
+            return
         if self._is_quiet:
             return
         if self._announces or self._is_verbose or event.attempt > 1 or event.reason.code != "never-run":
             self.outlet.say(started_line(event, title, self.palette, is_verbose=self._is_verbose))
             self._following.is_introduced(number)
 
+    def _tell_step_waiting(self, event: StepWaiting) -> None:
+        number = event.step.number
+        title = self._running.pop(number, None) or one_line(event.step.title)
+        self._following.finish(number)
+        if not self._tally.waits(event, title) or self._is_quiet:
+            return
+        from workflow.reporting.waiting import waiting_line
+
+        self.outlet.say(waiting_line(event, title, self.palette, self._tally.approve(number)))
+        self._following.is_interrupted()
+
+    def _tell_step_iterated(self, event: StepIterated) -> None:
+        self._iterated.add(event.step.number)
+        if self._is_verbose and not self._is_quiet:
+            self._following.look_at(event.step.number)
+            self.outlet.say(iterated_line(event, one_line(event.step.title), self.palette))
+            self._following.is_interrupted()
+
     def _tell_step_finished(self, event: StepFinished) -> None:
         step = event.step
         number = step.number
         title = self._running.pop(number, None) or one_line(step.title)
-        self._ends.append((event, title))
+        self._tally.ends(event, title)
+        self._iterated.discard(number)
         if self._output == "stream":
             self._following.finish(number)
         elif self._output == "group" and number in self._groups:
             self._following.start(number, title, event.log_path, self._groups.pop(number))
             self._following.finish(number)
-        if not self._is_quiet and (event.status is not Status.BYPASSED or self._is_verbose):
-            self.outlet.say(finished_line(event, title, self.palette, self._decision(number)))
+        # One failure may block thousands: they are told of together, at the end.
+        is_told = self._is_verbose or event.status not in (Status.BYPASSED, Status.BLOCKED)
+        if is_told and not self._is_quiet:
+            self.outlet.say(finished_line(event, title, self.palette, self._tally.decision(number)))
             self._following.is_interrupted()
         for warning in event.warnings:
             self.outlet.complain(notice_text(Notice(f"{title}: {warning}"), self.palette))
-        if event.status is Status.FAILED:
-            from workflow.reporting.failure import failure_message
+        if event.status is Status.FAILED and not event.is_tolerated:
+            self._tell_failure(event, title)
 
-            self.outlet.complain(self._error_coloured(failure_message(event, self._resume())))
-            self._following.is_interrupted()
-            self.outlet.pump()
+    def _tell_failure(self, event: StepFinished, title: str) -> None:
+        if self._tally.failed > FAILURES_TOLD:
+            log = f" (log: {one_line(event.log_path)})" if event.log_path else ""
+            message = f"error: step {title} failed: {short_failure(event)}{log}"
+        else:
+            from workflow.reporting.failure import failure_message, is_rejected
+
+            # How to go on stands below the first failure, and again at the very end.
+            resume = self._tally.resume_command if self._tally.failed == 1 else ""
+            if is_rejected(event):
+                resume = f"to say yes after all: {self._tally.approve(event.step.number)}"
+            message = failure_message(event, resume)
+        self.outlet.complain(self._error_coloured(message))
+        self._following.is_interrupted()
+        self.outlet.pump()
 
     def _tell_interrupted(self, event: Interrupted) -> None:
         self.outlet.say(interrupted_line(event, self._running.values()))
@@ -165,39 +215,15 @@ class PlainConsole:
         from workflow.reporting.summary import closing_lines, summary_lines
 
         self._following.finish_all()
+        ending = self._tally.ending()
         if self._is_quiet:
-            lines = closing_lines(event, self.palette)
+            lines = closing_lines(event, self.palette, ending)
         else:
-            lines = summary_lines(event, self._summary_rows(), self.palette)
+            lines = summary_lines(event, self._tally.rows(), self.palette, ending)
         for line in lines:
             self.outlet.say(line)
         self.outlet.drain()
         self._name_error()
-
-    def _summary_rows(self) -> list[Row]:
-        from workflow.reporting.summary import TABLE_STEPS, Row
-
-        rows: dict[int, Row] = {}
-        # Of many steps only those that ran are shown, so the others need no row.
-        if self._started is not None and len(self._started.workflow.steps) <= TABLE_STEPS:
-            for step in self._started.workflow.steps:
-                decision = self._decision(step.number)
-                if decision is not None and decision.choice is Choice.LEAVE:
-                    continue
-                status = None if decision is None else _UNRUN.get(decision.choice)
-                rows[step.number] = Row(step.number, one_line(step.title), status)
-        for event, title in self._ends:
-            note = short_failure(event) if event.status is Status.FAILED else ""
-            rows[event.step.number] = Row(event.step.number, title, event.status, event.duration_s, note)
-        return [rows[number] for number in sorted(rows)]
-
-    def _decision(self, number: int) -> Decision | None:
-        return None if self._started is None else self._started.decisions.get(number)
-
-    def _resume(self) -> str:
-        if self._resume_command or self._started is None:
-            return self._resume_command
-        return self._started.resume_command or f"workflow resume {self._started.run_id}"
 
     def _error_coloured(self, message: str) -> str:
         return message.replace("error:", self.palette.red("error:"), 1)

@@ -23,7 +23,8 @@ def failure_message(finished: StepFinished, resume_command: str) -> str:
     attempt = f" (attempt {finished.attempt.number})" if finished.attempt is not None else ""
     lines = [f"error: step {one_line(finished.step.title)} failed{attempt}: {failure_cause(finished)}"]
     lines += [f"  | {_shown(line)}" for line in finished.tail[-TAIL_LINES:]]
-    if finished.log_path:
+    # Nobody has said anything yet in the log of a step that a person did not let start.
+    if finished.log_path and not is_rejected(finished):
         lines.append(f"log: {one_line(finished.log_path)}")
     if finished.partial_outputs:
         names = ", ".join(one_line(name) for name in finished.partial_outputs)
@@ -31,6 +32,11 @@ def failure_message(finished: StepFinished, resume_command: str) -> str:
     if resume_command:
         lines.append(f"help: {one_line(resume_command)}")
     return "\n".join(lines)
+
+
+def is_rejected(finished: StepFinished) -> bool:
+    """Return whether the step was not started because a person said no."""
+    return finished.failure is not None and finished.failure.kind == "rejected"
 
 
 def failure_cause(finished: StepFinished) -> str:

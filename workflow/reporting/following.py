@@ -30,7 +30,7 @@ class Following:
     """Copies new output of running steps to an outlet, under a heading that says whose it is.
 
     With several steps running at once a step keeps its turn for `TURN_S` while it has something to
-    say, and turns change at ends of lines only. `heading` makes the heading from a title.
+    say, and turns change at ends of lines only; the next is who has been silent longest.
     """
 
     def __init__(self, outlet: Outlet, *, is_wholly_lines: bool = False) -> None:
@@ -41,8 +41,15 @@ class Following:
         self._turn_at = 0.0
 
     def start(self, number: int, title: str, path: str, offset: int) -> None:
-        """Follow a step's log from `offset` on; a step followed already has its rest copied first."""
-        if number in self._steps:
+        """Follow a step's log from `offset` on; a step followed already has what stands before that copied first."""
+        before = self._steps.get(number)
+        if before is not None and before.path == path:
+            # Its next attempt may be told of when it has put out something already, and that may have been copied.
+            end = min(offset, _size(path))
+            if end > before.offset:
+                self._copy(number, before, end)
+            offset = max(offset, before.offset)
+        else:
             self.finish(number)
         self._steps[number] = _Followed(title, path, offset)
 
@@ -66,6 +73,13 @@ class Following:
         if size > followed.offset:
             self._copy(number, followed, size)
 
+    def look_at(self, number: int) -> None:
+        """Copy what a step has put out so far, before a line about it."""
+        followed = self._steps.get(number)
+        size = 0 if followed is None else _size(followed.path)
+        if followed is not None and size > followed.offset:
+            self._copy(number, followed, size)
+
     def finish_all(self) -> None:
         for number in list(self._steps):
             self.finish(number)
@@ -74,6 +88,7 @@ class Following:
         """Queue what is new, unless an earlier part still waits for its reader."""
         if not self._outlet.is_idle:
             return
+        # In the order of their last turns, so that two who never stop talking leave the third a turn.
         numbers = list(self._steps)
         if self._speaker in self._steps:
             numbers.remove(self._speaker)
@@ -96,6 +111,8 @@ class Following:
             self._outlet.say(f"-- {followed.title}{' (goes on)' if followed.had_turn else ''}")
             self._speaker = number
         followed.had_turn = True
+        if number in self._steps:
+            self._steps[number] = self._steps.pop(number)
         self._outlet.copy(followed.path, followed.offset, end)
         followed.offset = end
 

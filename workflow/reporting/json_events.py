@@ -13,8 +13,10 @@ from workflow.events import (
     RunFinished,
     RunStarted,
     StepFinished,
+    StepIterated,
     StepProgress,
     StepStarted,
+    StepWaiting,
     Tick,
 )
 from workflow.reporting.outlet import Outlet
@@ -38,10 +40,13 @@ class JsonEvents:
       expected_s {number as text: seconds}
     - `notice`: message, help, level (`note`, `warning`, `error`)
     - `step_started`: step, name, attempt, log_path, started_at, reason {code, detail}, log_offset_bytes
+    - `step_waiting`: step, name, why (`retry`, `lock`, `approval`), detail, attempt, failure {kind, message} or null,
+      wait_s or null
+    - `step_iterated`: step, name, iteration, duration_s
     - `step_progress`: step, name, done, total
     - `step_finished`: step, name, status, attempt {number, epoch, started_at, ended_at, exit_code, signal,
       timed_out, log_offset_bytes, adopted} or null, duration_s, log_path, failure {kind, message} or null,
-      tail [], partial_outputs [], warnings [], adopted
+      tail [], partial_outputs [], warnings [], adopted, detail, is_tolerated
     - `interrupted`: signal, stage
     - `run_finished` (always the last): run_id, status, exit_code, duration_s, counts {status: number}, resume_command
 
@@ -71,6 +76,8 @@ _NAMES: dict[type, str] = {
     RunStarted: "run_started",
     Notice: "notice",
     StepStarted: "step_started",
+    StepWaiting: "step_waiting",
+    StepIterated: "step_iterated",
     StepProgress: "step_progress",
     StepFinished: "step_finished",
     Interrupted: "interrupted",
@@ -118,11 +125,13 @@ def _fields(event: Event) -> dict[str, Any]:
             "expected_s": {str(number): seconds for number, seconds in sorted(event.expected_s.items())},
         }
     fields: dict[str, Any] = event._asdict()
-    if isinstance(event, StepStarted | StepProgress | StepFinished):
+    if isinstance(event, StepStarted | StepWaiting | StepIterated | StepProgress | StepFinished):
         fields = {**_step(event.step), **fields, "step": event.step.number}
     if isinstance(event, StepStarted):
         fields["started_at"] = _instant(event.started_at)
         fields["reason"] = event.reason._asdict()
+    elif isinstance(event, StepWaiting):
+        fields["failure"] = None if event.failure is None else event.failure._asdict()
     elif isinstance(event, StepFinished):
         fields["status"] = event.status.value
         fields["attempt"] = None if event.attempt is None else _attempt(event.attempt)

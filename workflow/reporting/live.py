@@ -1,5 +1,7 @@
 """A run told on a terminal: lines as everywhere, and below them one calm live line for each running step.
 
+Where many run at once a line of totals stands below these.
+
 rich only renders here. What it renders goes out through the same outlet as everything else, so the
 order is one, a stopped terminal stops nobody, and a terminal that is gone is no error.
 """
@@ -11,8 +13,20 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from workflow.errors import duration_text, one_line
-from workflow.events import Event, RunFinished, RunStarted, StepFinished, StepProgress, StepStarted, Tick
+from workflow.events import (
+    Event,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepIterated,
+    StepProgress,
+    StepStarted,
+    StepWaiting,
+    Tick,
+)
 from workflow.reporting.console import Output, PlainConsole
+from workflow.reporting.totals import Totals, is_wide
+from workflow.reporting.waiting import LOCK, RETRY, next_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +46,15 @@ class _Running(NamedTuple):
     position: int
     started_at: float
     is_interactive: bool
+
+
+class _Waiting(NamedTuple):
+    """`until_at` None: it is not known, or nobody has looked at the clock since it began to wait."""
+
+    title: str
+    what: str
+    wait_s: float | None
+    until_at: float | None = None
 
 
 class _Frames:
@@ -89,11 +112,15 @@ class LiveConsole:
             clock=clock,
         )
         self._outlet = self._plain.outlet
+        self._is_verbose = verbose
         self._is_coloured = colour
         self._frames = _Frames(self._outlet.out.encoding)
         self._console: Console | None = None
         self._live: Live | None = None
         self._running: dict[int, _Running] = {}
+        self._waiting: dict[int, _Waiting] = {}
+        self._iterations: dict[int, int] = {}
+        self._totals: Totals | None = None
         self._progress: dict[int, tuple[int, int]] = {}
         self._expected_s: dict[int, float] = {}
         self._total = 0
@@ -109,7 +136,7 @@ class LiveConsole:
                 self._refresh(event.now_at)
             return
         self._note(event)
-        if isinstance(event, StepProgress):
+        if isinstance(event, StepProgress) or (isinstance(event, StepIterated) and not self._is_verbose):
             return
         self._clear()
         self._plain.on_event(event)
@@ -126,18 +153,40 @@ class LiveConsole:
             number = event.step.number
             position = self._begun.setdefault(number, len(self._begun) + 1)
             title = one_line(event.step.title)
+            self._forget(number)
             self._running[number] = _Running(title, position, event.started_at, event.step.interactive)
-            self._progress.pop(number, None)
         elif isinstance(event, StepProgress):
             self._progress[event.step.number] = (event.done, event.total)
+        elif isinstance(event, StepIterated):
+            self._iterations[event.step.number] = event.iteration + 1
+        elif isinstance(event, StepWaiting):
+            self._forget(event.step.number)
+            self._note_waiting(event)
         elif isinstance(event, StepFinished):
-            self._running.pop(event.step.number, None)
-            self._progress.pop(event.step.number, None)
+            self._forget(event.step.number)
+            self._iterations.pop(event.step.number, None)
+            if self._totals is not None:
+                self._totals.note(event)
         elif isinstance(event, RunStarted):
             self._expected_s = event.expected_s
             self._total = event.to_run
+            self._totals = Totals(event) if is_wide(event.workflow.steps) else None
         elif isinstance(event, RunFinished):
             self._running.clear()
+            self._waiting.clear()
+
+    def _forget(self, number: int) -> None:
+        self._running.pop(number, None)
+        self._waiting.pop(number, None)
+        self._progress.pop(number, None)
+
+    def _note_waiting(self, event: StepWaiting) -> None:
+        # A step that asks has said so. It has no line: the question may be put on this very terminal.
+        title = one_line(event.step.title)
+        if event.why == RETRY:
+            self._waiting[event.step.number] = _Waiting(title, next_attempt(event), event.wait_s)
+        elif event.why == LOCK:
+            self._waiting[event.step.number] = _Waiting(title, f"waits for the lock {one_line(event.detail)}", None)
 
     def _refresh(self, now_at: float) -> None:
         if not self._outlet.is_idle:
@@ -148,7 +197,7 @@ class LiveConsole:
             # the live lines go only if there is something to write in their place, hence first and not before
             self._clear(is_first=True)
             self._outlet.pump()
-        if not self._running or any(step.is_interactive for step in self._running.values()):
+        if not (self._running or self._waiting) or any(step.is_interactive for step in self._running.values()):
             # an interactive step has the terminal to itself
             self._clear()
             self._outlet.pump()
@@ -163,7 +212,7 @@ class LiveConsole:
         width, height = self._size()
         console.size = (width, height)
         self._frame += 1
-        lines = self._lines(now_at, min(SHOWN_STEPS, max(1, height - 2)))
+        lines = self._lines(now_at, min(SHOWN_STEPS, max(1, height - 2 - (self._totals is not None))))
         text = Text("\n".join(lines), style="dim", no_wrap=True)
         text.overflow = "ellipsis" if self._outlet.is_utf8 else "crop"
         if self._live is None:
@@ -212,18 +261,42 @@ class LiveConsole:
         return (max(width - 1, 20) if width else 80, height or 24)
 
     def _lines(self, now_at: float, most: int) -> list[str]:
-        running = sorted(self._running.items())
         spinner = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if self._outlet.is_utf8 else "|/-\\"
         sign = spinner[self._frame % len(spinner)]
-        shown = running if len(running) <= most else running[: most - 1]
-        lines = [f"{sign} {self._line(number, step, now_at)}" for number, step in shown]
-        if len(shown) < len(running):
-            lines.append(f"{sign} and {len(running) - len(shown):,} more running")
-        return lines
+        totals = []
+        if self._totals is not None:
+            started_at = {number: step.started_at for number, step in self._running.items()}
+            totals.append(f"  {self._totals.line(started_at, now_at, is_utf8=self._outlet.is_utf8)}")
+        # Only so many are put into words, however many there are: this is done eight times a second.
+        numbers = [*sorted(self._running), *sorted(self._waiting)]
+        shown = numbers if len(numbers) <= most else numbers[: most - 1]
+        lines = [f"{sign} {self._line_of(number, now_at)}" for number in shown]
+        if len(shown) < len(numbers):
+            running, waiting = len(self._running) - len(shown), len(self._waiting)
+            more = f"{running:,} more running" if running > 0 else f"{len(numbers) - len(shown):,} more waiting"
+            if running > 0 and waiting:
+                more += f", {waiting:,} waiting"
+            lines.append(f"{sign} and {more}")
+        return [*lines, *totals]
+
+    def _line_of(self, number: int, now_at: float) -> str:
+        running = self._running.get(number)
+        return self._waiting_line(number, now_at) if running is None else self._line(number, running, now_at)
+
+    def _waiting_line(self, number: int, now_at: float) -> str:
+        waiting = self._waiting[number]
+        if waiting.wait_s is None:
+            return f"{waiting.title}  {waiting.what}"
+        if waiting.until_at is None:
+            waiting = self._waiting[number] = waiting._replace(until_at=now_at + waiting.wait_s)
+        left_s = max(0.0, (waiting.until_at or now_at) - now_at)
+        return f"{waiting.title}  {waiting.what} in {duration_text(left_s)}"
 
     def _line(self, number: int, step: _Running, now_at: float) -> str:
         elapsed_s = max(0.0, now_at - step.started_at)
         parts = [f"[{step.position}/{max(self._total, step.position)}] {step.title}", duration_text(elapsed_s)]
+        if number in self._iterations:
+            parts.append(f"iteration {self._iterations[number]}")
         done, total = self._progress.get(number, (0, 0))
         expected_s = self._expected_s.get(number, 0.0)
         if total > 0:

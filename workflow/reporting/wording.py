@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workflow.errors import count, duration_text, listed, one_line, printable
-from workflow.model import Choice, Decision, Reason, Status
+from workflow.model import Choice, Decision, Failure, Reason, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from workflow.events import Interrupted, Notice, RunStarted, StepFinished, StepStarted
+    from workflow.events import Interrupted, Notice, RunStarted, StepFinished, StepIterated, StepStarted
 
 GRACE_S = 10.0
 _SIGINT = 2
@@ -25,6 +25,8 @@ _MARKS = {
     Status.CANCELLED: "!",
 }
 _ASCII_MARKS = {**_MARKS, Status.SUCCEEDED: "+", Status.BYPASSED: ".", Status.FAILED: "x"}
+# What went wrong in two or three words, where the kind alone would not read well.
+_KINDS = {"timeout": "ran out of time", "oom": "out of memory", "no_space": "no space left", "repeat": "did not end"}
 
 
 class Palette:
@@ -85,32 +87,53 @@ def finished_line(event: StepFinished, title: str, palette: Palette, decision: D
     status = event.status
     if status is Status.SUCCEEDED:
         notes = []
-        if event.attempt is not None and event.attempt.number > 1:
+        # The attempts of a loop are its iterations: nothing went wrong.
+        if event.attempt is not None and event.attempt.number > 1 and event.step.rules.repeat is None:
             notes.append(f"attempt {event.attempt.number}")
         if event.adopted:
             notes.append("finished while no runner was alive")
         return f"{palette.green('ok')} {title} {palette.dim(duration + noted(notes))}"
     if status is Status.FAILED:
-        return f"{palette.red('FAILED')} {title} {short_failure(event)} {palette.dim(f'after {duration}')}"
+        after = palette.dim(f"after {duration}") if event.attempt is not None else ""
+        word = palette.yellow("failed, tolerated:") if event.is_tolerated else palette.red("FAILED")
+        return f"{word} {title} {short_failure(event)} {after}".rstrip()
+    if status is Status.BLOCKED and event.detail:
+        return f"{palette.of(status, status.value)} {title} {palette.dim(f'by {blocked_by(event)}')}"
     notes = []
-    if event.failure is not None and event.failure.message:
+    if event.detail:
+        notes.append(one_line(event.detail))
+    elif event.failure is not None and event.failure.message:
         notes.append(one_line(event.failure.message))
     elif decision is not None and decision.choice in (Choice.BYPASS, Choice.REUSE, Choice.SKIP) and decision.reasons:
         notes.append(reason_text(decision.reasons[0]))
     return f"{palette.of(status, status.value)} {title}{palette.dim(noted(notes))}"
 
 
+def blocked_by(event: StepFinished) -> str:
+    """Return which step blocked this one, as `03 fetch`; empty when it was none."""
+    return one_line(event.detail).removesuffix(" failed")
+
+
+def iterated_line(event: StepIterated, title: str, palette: Palette) -> str:
+    """Return the line of an iteration that ended well."""
+    return f"-- {title} {palette.dim(f'iteration {event.iteration} done in {duration_text(event.duration_s)}')}"
+
+
 def short_failure(event: StepFinished) -> str:
     """Return why a step failed in two or three words: `exit 3`, `killed by SIGKILL`, `ran out of time`."""
-    failure = event.failure
-    code = event.attempt.exit_code if event.attempt is not None else None
-    if failure is not None and failure.kind == "timeout":
-        return "ran out of time"
-    if failure is not None and failure.kind == "signal" and code is not None:
-        return f"killed by {signal_name(code - 128)}"
-    if failure is not None and failure.kind != "exit":
-        return one_line(failure.kind.replace("_", " "))
-    return "failed" if code is None else f"exit {code}"
+    return failure_words(event.failure, event.attempt.exit_code if event.attempt is not None else None)
+
+
+def failure_words(failure: Failure | None, exit_code: int | None = None) -> str:
+    """Return a failure in two or three words; without an exit code the message has to tell it."""
+    kind = failure.kind if failure is not None else "exit"
+    message = one_line(failure.message) if failure is not None else ""
+    if kind == "signal":
+        return message.partition(" (")[0] if exit_code is None else f"killed by {signal_name(exit_code - 128)}"
+    if kind == "exit":
+        words = message.partition(":")[0].replace("exit code", "exit")
+        return words or "failed" if exit_code is None else f"exit {exit_code}"
+    return _KINDS.get(kind) or one_line(kind.replace("_", " "))
 
 
 def signal_name(number: int) -> str:

@@ -1,0 +1,219 @@
+"""The course of one step: a person's word, its condition, its attempts and iterations, its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from workflow.checkpoint import store
+from workflow.checkpoint.layout import RunLayout
+from workflow.checkpoint.records import RunningNote, StepRecord
+from workflow.errors import InvariantError, NotRecordedError, WorkflowError, one_line
+from workflow.events import StepStarted, StepWaiting
+from workflow.execution import in_hand
+from workflow.execution.approvals import Approvals
+from workflow.execution.board import Board
+from workflow.execution.executor import Executor, Start
+from workflow.execution.in_hand import InHand
+from workflow.execution.inbox import Inbox
+from workflow.execution.judging import Judge, verdict
+from workflow.execution.slots import Slots
+from workflow.execution.telling import Teller
+from workflow.model import NO_RULES, Attempt, Decision, Failure, Reason, Status, Step
+from workflow.planning.record import Recorded
+from workflow.planning.schedule import Schedule
+from workflow.planning.visibility import Visibility
+
+
+class Course:
+    """Takes steps whose turn has come through their phases. `end` is called with every record of what became of one."""
+
+    def __init__(
+        self,
+        layout: RunLayout,
+        board: Board,
+        *,
+        decisions: Mapping[int, Decision],
+        recorded: Recorded,
+        inbox: Inbox,
+        executor: Executor,
+        teller: Teller,
+        slots: Slots,
+        approvals: Approvals,
+        schedule: Schedule,
+        visible: Visibility | None,
+        judge: Judge,
+        end: Callable[[Step, StepRecord], None],
+    ) -> None:
+        self._layout = layout
+        self._board = board
+        self._decisions = decisions
+        self._recorded = recorded
+        self._past = dict(recorded.past)
+        self._inbox = inbox
+        self._executor = executor
+        self._teller = teller
+        self._slots = slots
+        self._approvals = approvals
+        self._schedule = schedule
+        self._visible = visible
+        self._judge = judge
+        self._end = end
+        self._iterations: dict[int, int] = {}
+        # A step between two attempts has passed its condition.
+        self._tested: set[int] = set(recorded.waits)
+        self.retries_used: dict[int, int] = {}
+
+    def begin(self, step: Step) -> None:
+        """Start a step that is ready and fits, or say why not. Also called when it was put back after a wait."""
+        number, rules = step.number, step.rules
+        if rules is NO_RULES:
+            self._start(step, in_hand.RUN)
+            return
+        if rules.condition == "failure" and self._schedule.cause_before(number) is None:
+            self._refuse(step, Status.SKIPPED, None, "nothing before it failed")
+            return
+        if rules.approval and not self._is_approved(step):
+            return
+        if rules.test and number not in self._tested:
+            self._start(step, in_hand.IF)
+        else:
+            self._run(step)
+
+    def _is_approved(self, step: Step) -> bool:
+        answer = self._approvals.answer(step)
+        if answer is None:
+            self._slots.give_back(step)
+            self._board.move(step.number, Status.WAITING)
+            self._approvals.waiting[step.number] = step
+            self._teller.tell(StepWaiting(step, "approval", step.rules.approval))
+            return False
+        if not answer.is_approved:
+            failure = Failure("rejected", f"{one_line(answer.by)} rejected it ({answer.at})")
+            self._refuse(step, Status.FAILED, failure, failure.message)
+        return answer.is_approved
+
+    def _run(self, step: Step) -> None:
+        number = step.number
+        if step.rules.repeat is None:
+            self._start(step, in_hand.RUN)
+            return
+        if number not in self._iterations:
+            if number in self._recorded.restarted:
+                try:
+                    self._executor.forget_iterations(step)
+                except NotRecordedError as error:
+                    self._slots.give_back(step)
+                    self._board.give_up(error)
+                    return
+            self._iterations[number] = store.iterations_done(self._layout, number)
+            if self._iterations[number]:
+                self.after_iteration(step, self._iterations[number])
+                return
+        self._start(step, in_hand.RUN, self._iterations[number] + 1)
+
+    def after_iteration(self, step: Step, iteration: int) -> None:
+        """Go on with a repeated step after an iteration that is recorded: ask its test, go round again, or end."""
+        self._iterations[step.number] = iteration
+        if step.rules.repeat is not None and step.rules.repeat.until:
+            self._start(step, in_hand.UNTIL, iteration)
+        else:
+            self._go_round(step, is_over=False)
+
+    def _go_round(self, step: Step, *, is_over: bool) -> None:
+        number, repeat = step.number, step.rules.repeat
+        if repeat is None:
+            raise InvariantError(f"step {step.title} is not repeated")
+        done = self._iterations[number]
+        failure = None
+        if not is_over and repeat.max_iterations is not None and done >= repeat.max_iterations:
+            is_over = True
+            if repeat.until:
+                failure = Failure("repeat", f"`until` did not hold after {done} iterations, which is its limit")
+        if not is_over:
+            self._start(step, in_hand.RUN, done + 1)
+            return
+        self._end(step, self._judge.looped(self._unstarted(step, done), self._past.get(number, ()), failure))
+
+    def _start(self, step: Step, phase: str, iteration: int = 0) -> None:
+        """Start an attempt or a test of a step that has its slot, or takes it now."""
+        number, board = step.number, self._board
+        past = self._past.get(number, ())
+        attempt = past[-1].number + 1 if past else 1
+        reason = self._decisions[number].reasons[0]
+        started_at = time.time()
+        log_offset = 0
+        try:
+            lock_fd = self._slots.take(step)
+            if phase == in_hand.RUN:
+                is_first = not past and board.epoch == 1
+                log_offset = self._executor.prepare(step, is_first=is_first, goes_on=iteration > 1)
+            worker = self._executor.assign(lock_fd)
+            if phase == in_hand.RUN:
+                note = RunningNote(number, board.epoch, attempt, started_at, iteration)
+                self._executor.note(worker, (*board.notes_of(worker), note))
+                event = StepStarted(step, attempt, self._layout.log(number), started_at, reason, log_offset)
+                self._teller.hold_start(event, board.committing)
+                if step.interactive:
+                    self._teller.tell_starts()
+            given = None if self._visible is None else self._visible.seen_by(number)
+            worker = self._executor.start(worker, Start(step, board.epoch, attempt, phase, iteration, given))
+        except WorkflowError as error:
+            self._teller.drop_start(number)
+            self._slots.give_back(step)
+            board.give_up(error)
+            return
+        hand = Attempt(attempt, board.epoch, started_at, log_offset_bytes=log_offset)
+        board.in_hand[number] = InHand(step, hand, reason, phase, iteration, worker, self._inbox.now())
+        board.move(number, Status.RUNNING)
+        if phase == in_hand.RUN:
+            self._teller.tell_starts()
+
+    def settle(self, hand: InHand, exit_code: int | None) -> None:
+        """Say what an attempt or a test that ended amounts to, and go on. None: nobody knows how it ended."""
+        step, number = hand.step, hand.step.number
+        del self._board.in_hand[number]
+        past = self._past.get(number, ())
+        if hand.phase != in_hand.RUN and not hand.why_ended:
+            self._executor.free(hand.worker)
+            self._on_test(hand, exit_code)
+            return
+        ended_at = hand.attempt.started_at + self._inbox.now() - hand.started
+        record = self._judge.attempt(hand, exit_code, ended_at, past, retries_used=self.retries_used.get(number, 0))
+        if record.failure is not None:
+            # Nothing of a step that did not end well may live on beside its next attempt.
+            whole = hand.ladder.rung > 0 or exit_code is None
+            is_alone = not self._board.in_hand
+            self._executor.end_leftovers(hand.worker, step, whole_session=whole, is_alone=is_alone)
+        self._executor.free(hand.worker)
+        if hand.phase != in_hand.RUN:
+            record = record._replace(attempts=past)
+        self._past[number] = record.attempts
+        self._end(step, record)
+
+    def _on_test(self, hand: InHand, exit_code: int | None) -> None:
+        step = hand.step
+        said = verdict(hand.phase, exit_code)
+        if said.failure is not None:
+            self._end(step, self._judge.refused(hand, self._past.get(step.number, ()), Status.FAILED, said.failure))
+        elif hand.phase == in_hand.UNTIL:
+            self._go_round(step, is_over=said.is_yes)
+        elif said.is_yes:
+            self._tested.add(step.number)
+            self._run(step)
+        else:
+            self._refuse(step, Status.SKIPPED, None, f"if: {one_line(step.rules.test)}")
+
+    def _unstarted(self, step: Step, iteration: int = 0) -> InHand:
+        """Return what stands for a step of which nothing runs, in a record of it."""
+        attempt = Attempt(0, self._board.epoch, time.time())
+        return InHand(step, attempt, self._decisions[step.number].reasons[0], "", iteration, 0, self._inbox.now())
+
+    def _refuse(self, step: Step, status: Status, failure: Failure | None, why: str) -> None:
+        """End a step whose turn came and that is not run: skipped, or failed before it started."""
+        hand = self._unstarted(step)
+        if status is Status.SKIPPED:
+            hand.reason = Reason("condition-false", why)
+        record = self._judge.refused(hand, self._past.get(step.number, ()), status, failure)
+        self._board.move(step.number, Status.RUNNING)
+        self._end(step, record._replace(worker=None))
