@@ -36,6 +36,7 @@ from measuring import (
     peak_mb,
     take,
 )
+from side_by_side import side_by_side
 
 LATEST = os.path.join(ROOT, "benchmarks", "results", "latest.json")
 
@@ -187,6 +188,11 @@ class Bench:
             growth = marginal_growth(medians[name])
             if growth is not None and bare_growth is not None and bare[0] > 0:
                 self.add(f"{name}: growth of the cost of a step", growth / bare_growth, "x", TARGET_GROWTH)
+
+    def parallel(self) -> None:
+        """Cost per step of independent steps, two at a time, beside make, xargs and parallel."""
+        tell("side by side")
+        side_by_side(self, PARALLEL_UP_TO)
 
     def resume(self) -> None:
         """A resume past all markers but the last; `status` and `plan` of the same run."""
@@ -373,6 +379,7 @@ def document(bench: Bench) -> dict[str, Any]:
 
 GROUPS: dict[str, Callable[[Bench], None]] = {
     "steps": Bench.steps,
+    "parallel": Bench.parallel,
     "resume": Bench.resume,
     "startup": Bench.startup,
     "memory": Bench.memory,

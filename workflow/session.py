@@ -256,9 +256,7 @@ class _Run:
                 it for it in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(it) is signal.SIG_IGN
             ),
         )
-        committer = Committer(
-            self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put, self.jobs
-        )
+        committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
         named_locks = NamedLocks(_locks_directory(), self.disk, self.layout.path)
         inbox.catch_signals()
         try:

@@ -88,7 +88,7 @@ def test_a_wrong_size_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("of", "function"), [("loop", "_start_next"), ("commits", "commit_done"), ("resume", "decode")]
+    ("of", "function"), [("loop", "_start_ready"), ("commits", "commit_done"), ("resume", "decode")]
 )
 def test_a_profile_names_the_functions_at_work(tmp_path, of, function):
     ended = run_script("profile_run.py", "3", "--of", of, "--lines", "2000", "--dir", str(tmp_path), directory=tmp_path)

@@ -15,7 +15,7 @@ import os
 import signal
 import time
 from _thread import get_ident
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import NamedTuple, TypeVar
 
@@ -113,7 +113,54 @@ class Disk:
         except OSError as error:
             raise not_recorded(error, path) from error
 
+    def write_in_order(self, root: str, groups: Sequence[Sequence[tuple[str, bytes]]]) -> bool:
+        """Put many files at their paths, each whole or not at all, with one call for all their bytes (syncfs).
+
+        All files of a group are durable under their names before the first of the next group gets its own.
+        Returns False, with nothing done, where the system has no such call. Raises NotRecordedError; then some may
+        be in place and others not, and whoever called writes them one by one.
+        """
+        staged: list[list[tuple[str, str]]] = []
+        try:
+            for files in groups:
+                staged.append([])
+                for path, data in files:
+                    staged[-1].append((self._stage(path, data, sync=False), path))
+            if not self.sync_file_system(root):
+                self._unstage(staged)
+                return False
+            for places in staged:
+                directories = {os.path.dirname(path) for _, path in places}
+                while places:
+                    self._call("rename", os.rename, *places[-1])
+                    places.pop()
+                for directory in directories:
+                    self.sync_directory(directory)
+        except OSError as error:
+            self._unstage(staged)
+            raise not_recorded(error, root) from error
+        except NotRecordedError:
+            self._unstage(staged)
+            raise
+        return True
+
+    def _unstage(self, staged: Sequence[Sequence[tuple[str, str]]]) -> None:
+        for places in staged:
+            for temporary, _ in places:
+                self._drop(temporary)
+
     def _replace(self, path: str, data: bytes, sync: bool) -> None:
+        temporary = self._stage(path, data, sync=sync)
+        try:
+            self._call("rename", os.rename, temporary, path)
+        except OSError:
+            self._drop(temporary)
+            raise
+        if sync:
+            self.sync_directory(os.path.dirname(path))
+
+    def _stage(self, path: str, data: bytes, *, sync: bool) -> str:
+        """Write what is to stand at `path` beside it, under a name that nobody reads; return that name."""
         directory, name = os.path.split(path)
         temporary = f"{directory}/{TEMPORARY}{name[:200]}-{self._token}{next(self._count)}"
         fd = self._call(
@@ -130,15 +177,16 @@ class Disk:
                     self._call("fsync", os.fsync, fd)
             finally:
                 os.close(fd)
-            self._call("rename", os.rename, temporary, path)
         except OSError:
-            try:
-                os.unlink(temporary)
-            except OSError:  # the disk refuses that too: swept by the next resume, under the lock
-                pass
+            self._drop(temporary)
             raise
-        if sync:
-            self.sync_directory(directory)
+        return temporary
+
+    def _drop(self, temporary: str) -> None:
+        try:
+            os.unlink(temporary)
+        except OSError:  # gone, or the disk refuses that too: swept by the next resume, under the lock
+            pass
 
     def _write_all(self, fd: int, data: bytes) -> None:
         view = memoryview(data)

@@ -261,7 +261,15 @@ def _asker(given: dict[str, Any]) -> Callable[[str], bool] | None:
         return lambda _question: True
     if given["is_auto"] or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
-    return functools.partial(click.confirm, err=True)
+    return _confirm
+
+
+def _confirm(question: str) -> bool:
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:  # Ctrl-D, Ctrl-C: no answer is not a no
+        click.echo(err=True)
+        raise KeyboardInterrupt from None
 
 
 def _plan(options: Options, given: dict[str, Any], *, with_exit_code: bool = False) -> int:

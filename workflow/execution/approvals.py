@@ -18,7 +18,8 @@ LOOK_S = 0.5
 class Approvals:
     """What was answered, and who has still to be asked.
 
-    `ask` puts a yes-or-no question to a person; None: nobody is there.
+    `ask` puts a yes-or-no question to a person, and raises KeyboardInterrupt when there is no answer; None: nobody
+    is there.
     """
 
     def __init__(self, layout: RunLayout, disk: Disk, ask: Callable[[str], bool] | None, user: str) -> None:
@@ -50,18 +51,26 @@ class Approvals:
         return self._no_longer([step for step in self.waiting.values() if self.answer(step) is not None])
 
     def ask(self) -> list[Step]:
-        """Ask the person who is there, if one is; return the steps that are answered now. Raises NotRecordedError."""
+        """Ask the person who is there, if one is, one question; return the steps that are answered now.
+
+        Raises NotRecordedError, and KeyboardInterrupt when the person gave no answer.
+        """
         self._next_look = 0.0
         answered = self.answered(0.0)
-        if answered or self._ask is None:
+        if answered or self._ask is None or not self.waiting:
             return answered
-        for step in list(self.waiting.values()):
-            says_yes = self._ask(f"Step {one_line(step.title)} asks: {one_line(step.rules.approval)}. Approve?")
-            at = records.utc_text(time.time()) or ""
-            answer = Approval(step.number, step.name, step.rules.approval, says_yes, self._user, at)
-            approval.write(self._disk, self._layout, answer)
-            answered.append(step)
-        return self._no_longer(answered)
+        # One at a time: what an answer lets start is not to wait for the next one.
+        step = next(iter(self.waiting.values()))
+        text = one_line(step.rules.approval)
+        stop = "" if text.endswith((".", "?", "!")) else "."
+        says_yes = self._ask(f"Step {one_line(step.title)} asks: {text}{stop} Approve?")
+        at = records.utc_text(time.time()) or ""
+        approval.write(
+            self._disk,
+            self._layout,
+            Approval(step.number, step.name, step.rules.approval, says_yes, self._user, at),
+        )
+        return self._no_longer([step])
 
     def _no_longer(self, steps: list[Step]) -> list[Step]:
         for step in steps:

@@ -1,8 +1,8 @@
-"""Commits beside the loop: threads that make finished steps durable while the next ones run.
+"""Commits beside the loop: one thread that makes finished steps durable while the next ones run.
 
 The engine starts a step while the commit of the one before is on its way, and tells nobody that
-the one before is done until a thread says that its marker is durable. As many commits as steps run
-side by side: a file system writes its journal once for all who wait for it in the same moment.
+the one before is done until the thread says that its marker is durable. Steps that end while the
+disk is busy are committed together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from workflow.checkpoint.records import StepRecord
 from workflow.errors import NotRecordedError
 from workflow.model import Status
 
-MOST_THREADS = 8
+SLOW_TOGETHER_S = 0.05
+ONE_BY_ONE_S = 10.0
 MOST_UNSETTLED_S = 0.1  # with durability `process`: how long a finished step may wait to survive a power cut
 
 
@@ -39,10 +40,10 @@ class CommitFailed(NamedTuple):
 
 
 class Committer:
-    """Takes records, answers on the inbox; with one job at a time in the same order."""
+    """Takes records, answers on the inbox in the same order."""
 
     def __init__(
-        self, disk: Disk, layout: RunLayout, epoch: int, durability: str, put: Callable[[object], None], jobs: int = 1
+        self, disk: Disk, layout: RunLayout, epoch: int, durability: str, put: Callable[[object], None]
     ) -> None:
         self._disk = disk
         self._layout = layout
@@ -52,12 +53,9 @@ class Committer:
         self._jobs: SimpleQueue[StepRecord | None] = SimpleQueue()
         self._unsettled_error: NotRecordedError | None = None
         self._is_closing = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"workflow-committer-{number}", daemon=True)
-            for number in range(min(jobs, MOST_THREADS) if durability == "full" else 1)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._one_by_one_until = 0.0
+        self._thread = threading.Thread(target=self._work, name="workflow-committer", daemon=True)
+        self._thread.start()
 
     def submit(self, record: StepRecord) -> None:
         """Record an outcome. With durability `process` it is answered before this returns, and settled behind."""
@@ -70,10 +68,8 @@ class Committer:
     def close(self) -> None:
         """Wait until everything submitted is durable. Raises NotRecordedError when that failed behind our back."""
         self._is_closing.set()
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._jobs.put(None)
+        self._thread.join()
         if self._unsettled_error is not None:
             raise self._unsettled_error
 
@@ -105,18 +101,41 @@ class Committer:
             self._put(Committed(record))
 
     def _work(self) -> None:
-        if self._durability == "full":
-            while (record := self._jobs.get()) is not None:
-                self._answer(record)
-            return
         is_open = True
         while is_open:
             jobs = [self._jobs.get()]
-            # What came up while the disk was busy is settled at once.
+            # What came up while the disk was busy is recorded at once.
             while not self._jobs.empty():
                 jobs.append(self._jobs.get())
             is_open = jobs[-1] is not None
-            self._settle([record for record in jobs if record is not None])
+            records = [record for record in jobs if record is not None]
+            if self._durability == "full":
+                self._commit(records)
+            else:
+                self._settle(records)
+
+    def _commit(self, records: list[StepRecord]) -> None:
+        done = [record for record in records if record.status is Status.SUCCEEDED]
+        is_together = len(done) > 1 and time.monotonic() >= self._one_by_one_until and self._commit_together(done)
+        for record in records:
+            if is_together and record.status is Status.SUCCEEDED:
+                self._put(Committed(record))
+            else:
+                self._answer(record)
+
+    def _commit_together(self, done: list[StepRecord]) -> bool:
+        """Commit steps with one call for all their bytes; return whether they are durable."""
+        started = time.monotonic()
+        try:
+            return store.commit_all_done(
+                self._disk, self._layout, [with_digests(record) for record in done], epoch=self._epoch
+            )
+        except Exception:  # noqa: BLE001 whatever it was, each by itself says better which step it met
+            return False
+        finally:
+            # That call waits for everything on the file system. Where steps write much, single files are quicker.
+            if time.monotonic() - started > SLOW_TOGETHER_S:
+                self._one_by_one_until = time.monotonic() + ONE_BY_ONE_S
 
     def _settle(self, records: list[StepRecord]) -> None:
         started = time.monotonic()

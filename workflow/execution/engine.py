@@ -103,6 +103,7 @@ class Engine:
         )
         self._timers: list[tuple[float, int]] = []  # steps between two attempts, by the time of the next
         self._kept_back: dict[int, float] = {}
+        self._most_committing = 1 if slots.jobs == 1 else 2 * slots.jobs
         self._run_deadline = None if workflow.time_limit_s is None else inbox.now() + workflow.time_limit_s
         self._last_tick = 0.0
         self._last_slow_look = 0.0
@@ -140,10 +141,10 @@ class Engine:
             self._on_time()
 
     def _start_ready(self) -> None:
-        # Steps may run ahead of the commits of as many others as run side by side, not of more: what a
-        # crash can make run again stays bounded, and a disk that is slower than the steps sets the pace.
+        # Steps may run ahead of the commits of a few others, not of more: what a power cut can make run
+        # again stays bounded, and a disk that is slower than the steps sets the pace.
         board, started = self._board, 0
-        while board.may_start and not self._slots.is_full and len(board.committing) <= self._slots.jobs:
+        while board.may_start and not self._slots.is_full and len(board.committing) <= self._most_committing:
             step = self._schedule.next_ready(self._fits)
             if step is None:
                 break
@@ -151,6 +152,7 @@ class Engine:
             self._begin(step)
         for number, cause in self._schedule.take_blocked():
             board.move(number, Status.BLOCKED)
+            self._slots.forget(number)
             self._tell_unrun(self._steps[number], Status.BLOCKED, cause)
         if started:
             self._save_progress()
@@ -183,19 +185,24 @@ class Engine:
         """Return how it goes on, now that nothing runs and nothing is being committed."""
         board = self._board
         if board.is_stopping:
+            while self._timers:
+                self._end_between(heappop(self._timers)[1], None)
             return Idle.END
         if board.root is not None and not board.is_closed:
             self._close(board.root)
             return Idle.AGAIN
         if self._timers or self._schedule.has_ready:
             return Idle.WAIT
+        answered: list[Step] = []
         try:
-            answered = self._approvals.ask()
+            with self._inbox.asking():
+                answered = self._approvals.ask()
         except NotRecordedError as error:
             board.give_up(error)
-            return Idle.END
         for step in answered:
             self._schedule.put_back(step.number)
+        while (event := self._inbox.next(0.0)) is not None:  # a signal that ended the question
+            self._on(event)
         return Idle.AGAIN if answered else Idle.END
 
     def _close(self, root: int) -> None:

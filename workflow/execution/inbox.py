@@ -12,7 +12,8 @@ import select
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 # Waking later than asked by more than this means that we were stopped (SIGSTOP, a frozen
@@ -41,6 +42,7 @@ class Inbox:
         self._looked_at = time.monotonic()
         self._handlers: dict[int, Any] = {}
         self._old_wakeup = -1
+        self._is_asking = False
 
     def put(self, event: object) -> None:
         """Add an event and wake who waits."""
@@ -112,6 +114,22 @@ class Inbox:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         self._events.append(SignalCame(number))
+        if self._is_asking:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While a person is being asked: a signal is an event as always, and ends the question, too.
+
+        Without this a prompt would wait on through Ctrl-C, since a handler that returns lets the read go on.
+        """
+        self._is_asking = True
+        try:
+            yield
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self._is_asking = False
 
     def close(self) -> None:
         """Give the signals back and close the descriptors."""

@@ -1,6 +1,6 @@
 """WORKFLOW_STATE: a directory of its own for each step, which hardly any step uses.
 
-One that a step left empty becomes that of the next by a rename: a seventh of what making and
+One that a step left empty becomes that of a later one by a rename: a seventh of what making and
 removing one for every step costs on ext4.
 """
 
@@ -13,17 +13,17 @@ from workflow.checkpoint.layout import RunLayout
 
 
 class OwnDirectories:
-    """Hands out and takes back the directories of steps, at most one empty one kept in between."""
+    """Hands out and takes back the directories of steps; as many empty ones are kept as steps ran at once."""
 
     def __init__(self, layout: RunLayout, disk: Disk) -> None:
         self._layout = layout
         self._disk = disk
-        self._spare: str | None = None
+        self._spares: list[str] = []
 
     def give(self, number: int) -> None:
         """See that the step has its directory, with what earlier attempts left in it. Raises NotRecordedError."""
         path = self._layout.own_dir(number)
-        spare, self._spare = self._spare, None
+        spare = self._spares.pop() if self._spares else None
         if spare is None or not self._disk.move_directory(spare, path):
             self._disk.make_directory(path)
             if spare is not None and spare != path:
@@ -37,10 +37,9 @@ class OwnDirectories:
         except OSError:  # the step removed it
             return
         if is_empty:
-            self._spare = path
+            self._spares.append(path)
 
     def close(self) -> None:
-        """Remove the empty one."""
-        if self._spare is not None:
-            self._disk.remove_empty_directory(self._spare)
-            self._spare = None
+        """Remove the empty ones."""
+        while self._spares:
+            self._disk.remove_empty_directory(self._spares.pop())

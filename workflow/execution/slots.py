@@ -79,6 +79,10 @@ class Slots:
             self._named_locks.give_back(fd)
             self._wanted.pop(step.rules.lock, None)
 
+    def forget(self, number: int) -> None:
+        """Note that a step does not wait for its lock any more: it was blocked."""
+        self._kept.pop(number, None)
+
     def kept_waiting(self, now: float) -> list[tuple[Step, str]]:
         """Return the steps that have waited for a lock for a while, with who holds it; each once a minute."""
         told = []

@@ -12,10 +12,18 @@ from operator import attrgetter
 
 from workflow.definition import graph
 from workflow.errors import InvariantError
-from workflow.model import Step
+from workflow.model import NO_RULES, Step
 
-# So many steps that do not fit (a lock, processors) are passed over before the rest has to wait for the next look.
-MOST_PASSED_OVER = 64
+# What steps have in common that fit or do not fit alike: lock, processors, memory, the terminal.
+Kind = tuple[str, float, int, bool]
+_NOTHING_SPECIAL: Kind = ("", 0.0, 0, False)
+
+
+def _kind(step: Step) -> Kind:
+    rules = step.rules
+    if rules is NO_RULES and not step.interactive:
+        return _NOTHING_SPECIAL
+    return rules.lock, rules.cpus, rules.memory_bytes, step.interactive
 
 
 class Schedule:
@@ -38,7 +46,7 @@ class Schedule:
         self._is_released = bytearray(len(ranked))
         self._causes: dict[int, int] = {}
         self._first_bad = len(ranked)
-        self._ready: list[int] = []
+        self._ready: dict[Kind, list[int]] = {}
         self._blocked: list[tuple[int, int]] = []
         self._to_pass_on: list[int] = []
         for index, step in enumerate(ranked):
@@ -53,18 +61,18 @@ class Schedule:
         self._pass_on()
 
     def next_ready(self, fits: Callable[[Step], bool]) -> Step | None:
-        """Take the ready step with the smallest number that fits; None when there is none."""
-        passed_over: list[int] = []
-        found = None
-        while self._ready and len(passed_over) < MOST_PASSED_OVER:
-            index = heappop(self._ready)
+        """Take the ready step with the smallest number that fits; None when there is none.
+
+        `fits` is asked once for each kind of steps: those that want the same fit alike.
+        """
+        for index, kind in sorted((heap[0], kind) for kind, heap in self._ready.items()):
             if fits(self._ranked[index]):
-                found = self._ranked[index]
-                break
-            passed_over.append(index)
-        for index in passed_over:
-            heappush(self._ready, index)
-        return found
+                heap = self._ready[kind]
+                heappop(heap)
+                if not heap:
+                    del self._ready[kind]
+                return self._ranked[index]
+        return None
 
     @property
     def has_ready(self) -> bool:
@@ -72,7 +80,10 @@ class Schedule:
 
     def put_back(self, number: int) -> None:
         """Make a step that was taken ready again: it waits for something besides other steps."""
-        heappush(self._ready, self._index[number])
+        self._push(self._index[number])
+
+    def _push(self, index: int) -> None:
+        heappush(self._ready.setdefault(_kind(self._ranked[index]), []), index)
 
     def finish(self, number: int, cause: int | None = None) -> None:
         """Say that a step that was taken ended well, or (`cause`: the step that failed first, maybe itself) badly."""
@@ -90,12 +101,14 @@ class Schedule:
 
     def close(self, cause: int) -> None:
         """Block everything that is still to start, but for `if: always` and `if: failure`."""
-        self._ready = [index for index in self._ready if self._ranked[index].rules.is_at_the_end]
+        ready, self._ready = self._ready, {}
+        for index in (index for heap in ready.values() for index in heap):
+            if self._ranked[index].rules.is_at_the_end:
+                self._push(index)
         for index, step in enumerate(self._ranked):
             if not self._is_finished[index] and not step.rules.is_at_the_end:
                 self._is_released[index] = 1
                 self._block(index, cause)
-        self._ready.sort()
         self._pass_on()
 
     def take_blocked(self) -> list[tuple[int, int]]:
@@ -147,7 +160,7 @@ class Schedule:
         if cause is not None and not step.rules.is_at_the_end:
             self._block(index, cause)
         else:
-            heappush(self._ready, index)
+            self._push(index)
 
     def _block(self, index: int, cause: int) -> None:
         self._blocked.append((self._ranked[index].number, cause))

@@ -51,19 +51,18 @@ class Visibility:
     def seen_by(self, number: int) -> dict[str, str]:
         """Return the values for a step whose turn it is.
 
-        Where two steps published one name, the one that comes later in the order of the workflow wins: that is
-        the larger number, unless the smaller one waits for it.
+        Where two steps published one name, the one that comes later in the order of the workflow wins.
         """
         if not self._own:
             return {}
         index = self._index[number]
-        stack = self._unknown(index)
+        stack = self._unknown(index)[::-1]
         while stack:
             at = stack[-1]
             if at in self._after:
                 stack.pop()
             elif unknown := self._unknown(at):
-                stack += unknown
+                stack += reversed(unknown)  # the first on top: the later ones then find nothing unknown before them
             else:
                 seen = self._seen(at)
                 own = self._own.get(at)
