@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from workflow.checkpoint import approval, durable, locks, records, store
+from workflow.checkpoint import approval, commits, durable, locks, records, store
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.records import StepRecord
 from workflow.definition import graph, loader, resolved
@@ -157,10 +157,10 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
             completed_by=f"person:{user}",
         )
         if is_done:
-            store.commit_done(disk, layout, record, run_id=layout.run_id, epoch=store.read_epoch(layout))
+            commits.commit_done(disk, layout, record, run_id=layout.run_id, epoch=store.read_epoch(layout))
         else:
             disk.remove(layout.marker(number))
-            store.commit_not_done(
+            commits.commit_not_done(
                 disk, layout, record._replace(failure=Failure("marked", f"{user} said that it must run again"))
             )
     finally:

@@ -153,7 +153,7 @@ def test_a9_a_group_that_did_not_end_well_is_pending(project: Project) -> None:
 
 
 def test_f25_locks_of_what_is_left_to_do_are_named_and_taken_again_on_resume(project: Project) -> None:
-    held = "flock -n 7 7<\"$XDG_STATE_HOME/workflow/locks/db.lock\" && exit 9"
+    held = 'flock -n 7 7<"$XDG_STATE_HOME/workflow/locks/db.lock" && exit 9'
     text = f"steps:\n  - name: load\n    lock: db\n    run: |\n      ! {{ {held}; }}\n      [ -e mended ]\n"
     project.file("workflow.yaml", text)
     state = {"XDG_STATE_HOME": str(project.path / "state-home")}

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
-from workflow.checkpoint import renumber, store
+from workflow.checkpoint import commits, renumber, store
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.marker import Marker, encode
@@ -206,7 +206,7 @@ def recording(tmp_path: Path, mocker: Callable[..., object]) -> tuple[Recorder, 
 
 
 def commit(recorder: Recorder, disk: Disk, layout: RunLayout, record: StepRecord, epoch: int = 1) -> Marker:
-    marker = store.commit_done(disk, layout, record, run_id=RUN_ID, epoch=epoch)
+    marker = commits.commit_done(disk, layout, record, run_id=RUN_ID, epoch=epoch)
     recorder.tell()
     return marker
 
@@ -284,7 +284,7 @@ def test_a_failed_attempt_never_leaves_a_completion(
     commit(recorder, disk, layout, record_of(STEPS[0]))
     disk.remove(layout.marker(0))
     del recorder.moments[:-1]
-    store.commit_not_done(disk, layout, record_of(STEPS[0], attempt=2)._replace(status=Status.FAILED))
+    commits.commit_not_done(disk, layout, record_of(STEPS[0], attempt=2)._replace(status=Status.FAILED))
     for moment, survived in all_states(recorder, layout, tmp_path / "after"):
         assert store.read_markers(survived) == store.Markers({}, {}), moment.after
 
@@ -313,7 +313,7 @@ def test_the_model_finds_what_is_wrong_with_a_careless_writer(
 ) -> None:
     """The same commit without fsync: the model must see finished steps lost and markers torn."""
     recorder, disk, layout = recording
-    store.commit_done(disk, layout, record_of(STEPS[0], "blue"), run_id=RUN_ID, epoch=1, durability="process")
+    commits.commit_done(disk, layout, record_of(STEPS[0], "blue"), run_id=RUN_ID, epoch=1, durability="process")
     recorder.tell()
     lost = torn = without_state = 0
     for moment, survived in all_states(recorder, layout, tmp_path / "after"):
@@ -333,8 +333,8 @@ def test_settling_makes_a_quick_commit_as_durable_as_a_full_one(
     monkeypatch.setattr(Disk, "sync_file_system", lambda *_: False)
     recorder, disk, layout = recording
     record = record_of(STEPS[0], "blue")
-    store.commit_done(disk, layout, record, run_id=RUN_ID, epoch=1, durability="process")
-    store.settle(disk, layout, [record])
+    commits.commit_done(disk, layout, record, run_id=RUN_ID, epoch=1, durability="process")
+    commits.settle(disk, layout, [record])
     recorder.tell()
     for state in states_of(recorder.moments[-1]):
         survived = put_on_disk(state, tmp_path / "after", layout.path)

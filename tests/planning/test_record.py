@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow.checkpoint import store
+from workflow.checkpoint import commits
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import StepRecord
@@ -30,13 +30,13 @@ class Run:
             (path / name).mkdir()
 
     def record(self, step: Step, *, outputs: dict[str, str] | None = None, by: str = "runner") -> None:
-        store.commit_done(
+        commits.commit_done(
             self.disk, self.layout, self._record(step, Status.SUCCEEDED, outputs, by), run_id=RUN_ID, epoch=1
         )
 
     def record_failure(self, step: Step) -> None:
         record = self._record(step, Status.FAILED, None, "runner")._replace(failure=Failure("exit", "exit code 3"))
-        store.commit_not_done(self.disk, self.layout, record)
+        commits.commit_not_done(self.disk, self.layout, record)
 
     def _record(self, step: Step, status: Status, outputs: dict[str, str] | None, by: str) -> StepRecord:
         content = manifest(step)

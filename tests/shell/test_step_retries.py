@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Project
 from tests.shell.conftest import Resuming, lay_out, marker_of, ran, state_of, text_step, wait_until
-from workflow.checkpoint import store
+from workflow.checkpoint import commits
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import attempts_in
 from workflow.model import Repeat, Retries, Rules
@@ -142,7 +142,7 @@ def test_a_lock_that_cannot_be_taken_ends_it_before_the_step(project: Project, s
 
 
 def iterations_of(project: Project, number: int) -> int:
-    return store.iterations_done(RunLayout(str(project.newest_run)), number)
+    return commits.iterations_done(RunLayout(str(project.newest_run)), number)
 
 
 def test_a_step_is_repeated_until_its_test_holds(project: Project, resuming: Resuming) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from workflow.checkpoint import records
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import DAMAGED, FORMAT_VERSION, RUN_ID, CheckpointRoot, RunLayout
-from workflow.checkpoint.marker import Marker, MarkerDamagedError, decode, encode
-from workflow.checkpoint.records import Document, RecordDamagedError, RecordNewerError, StepRecord
+from workflow.checkpoint.marker import Marker, MarkerDamagedError, decode
+from workflow.checkpoint.records import Document, RecordDamagedError, RecordNewerError
 from workflow.errors import CheckpointError, NotRecordedError, listed, nearest, one_line
 from workflow.model import Attempt
 
@@ -144,7 +143,7 @@ def write_definition(disk: Disk, layout: RunLayout, document: Document, *, sync:
 def read_definition(layout: RunLayout) -> Document:
     """Return `workflow.json`. Raises CheckpointError (missing, damaged, newer)."""
     try:
-        document = records.decode_document(_read(layout.definition))
+        document = records.decode_document(read_small(layout.definition))
         _refuse_misshapen(document)
         return document
     except FileNotFoundError as error:
@@ -201,7 +200,7 @@ def read_markers(layout: RunLayout) -> Markers:
                 continue
             number = int(digits)
             try:
-                data = _read(name, directory)
+                data = read_small(name, directory)
                 whole[number] = decode(data, run_id=run_id, number=number)
             except MarkerDamagedError as error:
                 damaged[number] = str(error)
@@ -215,7 +214,7 @@ def read_markers(layout: RunLayout) -> Markers:
 def has_whole_marker(layout: RunLayout, number: int) -> bool:
     """Return whether one step is marked complete."""
     try:
-        decode(_read(layout.marker(number)), run_id=layout.run_id, number=number)
+        decode(read_small(layout.marker(number)), run_id=layout.run_id, number=number)
     except (OSError, MarkerDamagedError):
         return False
     return True
@@ -236,7 +235,7 @@ class States:
         if self._directory < 0:
             return None
         try:
-            return _read(f"step_{number:02d}_state.json", self._directory)
+            return read_small(f"step_{number:02d}_state.json", self._directory)
         except OSError:
             return None
 
@@ -262,127 +261,6 @@ def attempts_of(layout: RunLayout, number: int) -> tuple[Attempt, ...]:
         states.close()
 
 
-def commit_done(
-    disk: Disk, layout: RunLayout, record: StepRecord, *, run_id: str, epoch: int, durability: str = "full"
-) -> Marker:
-    """Commit a finished step: state file durable, then marker durable. Only then may anyone be told.
-
-    With durability `process` both are renamed at once, which survives every death of processes;
-    `settle` makes them durable later. Raises NotRecordedError; then there is no marker.
-    """
-    sync = durability == "full"
-    for path in record.files if sync else ():
-        disk.sync_file(path)
-    state = records.encode_state(record)
-    marker = _marker_of(record, state, run_id, epoch)
-    disk.write(layout.state(record.step.number), state, sync=sync)
-    disk.write(layout.marker(record.step.number), encode(marker), sync=sync)
-    return marker
-
-
-def commit_all_done(disk: Disk, layout: RunLayout, done: Sequence[StepRecord], *, epoch: int) -> bool:
-    """Commit many finished steps at once, as durably and in the same order as one: all states, then all markers.
-
-    Returns False, with nothing done, where the system cannot. Raises NotRecordedError; then each wants `commit_done`.
-    """
-    for record in done:
-        for path in record.files:
-            disk.sync_file(path)
-    states, markers = [], []
-    for record in done:
-        state = records.encode_state(record)
-        states.append((layout.state(record.step.number), state))
-        marker = _marker_of(record, state, layout.run_id, epoch)
-        markers.append((layout.marker(record.step.number), encode(marker)))
-    return disk.write_in_order(layout.path, (states, markers))
-
-
-def _marker_of(record: StepRecord, state: bytes, run_id: str, epoch: int) -> Marker:
-    ended_at = record.attempts[-1].ended_at if record.attempts else time.time()
-    return Marker(
-        record.step.number,
-        records.utc_text(ended_at) or "",
-        round(record.duration_s),
-        0,
-        run_id,
-        record.step.name,
-        epoch,
-        record.fingerprint,
-        records.digest(state),
-        record.completed_by,
-        len(record.outputs) + len(record.env),
-    )
-
-
-def settle(disk: Disk, layout: RunLayout, done: Sequence[StepRecord]) -> None:
-    """Make durable what `commit_done` renamed with durability `process`, many at once. Raises NotRecordedError."""
-    for record in done:
-        for path in record.files:
-            disk.sync_file(path)
-    if disk.sync_file_system(layout.path):
-        return
-    for record in done:
-        for path in (layout.state(record.step.number), layout.marker(record.step.number)):
-            disk.sync_file(path)
-    for directory in (layout.state_dir, layout.path):
-        try:
-            disk.sync_directory(directory)
-        except OSError as error:
-            raise NotRecordedError(
-                f"cannot make {one_line(directory)} durable: {error.strerror}",
-                help="look at the disk, then: workflow resume",
-            ) from error
-
-
-def commit_not_done(disk: Disk, layout: RunLayout, record: StepRecord) -> None:
-    """Record an outcome that is no completion, durably. A marker of an earlier pass goes first."""
-    if os.path.lexists(layout.marker(record.step.number)):
-        disk.remove(layout.marker(record.step.number))
-    disk.write(layout.state(record.step.number), records.encode_state(record))
-
-
-def commit_iteration(disk: Disk, layout: RunLayout, record: StepRecord, *, epoch: int, durability: str) -> None:
-    """Record that one iteration of a repeated step ended well, durably. Raises NotRecordedError."""
-    sync = durability == "full"
-    for path in record.files if sync else ():
-        disk.sync_file(path)
-    last = record.attempts[-1]
-    marker = Marker(
-        record.step.number,
-        records.utc_text(last.ended_at) or "",
-        round(record.duration_s),
-        0,
-        layout.run_id,
-        record.step.name,
-        epoch,
-        record.fingerprint,
-        records.digest(b""),
-        record.completed_by,
-        len(record.outputs) + len(record.env),
-        record.iteration,
-    )
-    disk.write(layout.iteration(record.step.number, record.iteration), encode(marker), sync=sync)
-
-
-def iterations_done(layout: RunLayout, number: int) -> int:
-    """Return how many iterations of a step, from the first on, have a whole marker."""
-    done = 0
-    while True:
-        try:
-            marker = decode(_read(layout.iteration(number, done + 1)), run_id=layout.run_id, number=number)
-        except (OSError, MarkerDamagedError):
-            return done
-        if marker.iteration != done + 1:
-            return done
-        done += 1
-
-
-def forget_iterations(disk: Disk, layout: RunLayout, number: int) -> None:
-    """Remove the markers of all iterations of a step that begins anew, the last one first. Raises NotRecordedError."""
-    for iteration in range(iterations_done(layout, number), 0, -1):
-        disk.remove(layout.iteration(number, iteration), sync=iteration == 1)
-
-
 def set_aside(disk: Disk, path: str) -> str:
     """Keep a damaged file as `NAME.damaged` (`.2`, `.3` when there is one already); return the new path."""
     target, again = path + DAMAGED, 1
@@ -400,7 +278,7 @@ def read_epoch(layout: RunLayout) -> int:
     record pass for that of an attempt in hand.
     """
     try:
-        epoch = int(_read(layout.epoch))
+        epoch = int(read_small(layout.epoch))
     except (OSError, ValueError):
         epoch = 0
     return max(epoch, _last_epoch(layout))
@@ -441,7 +319,8 @@ _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _USUAL_BYTES = 4096
 
 
-def _read(name: str, directory: int | None = None) -> bytes:
+def read_small(name: str, directory: int | None = None) -> bytes:
+    """Return the bytes of a file that is small as a rule; never follows a link. Raises OSError."""
     fd = os.open(name, _READ_FLAGS, dir_fd=directory)
     try:
         data = os.read(fd, _USUAL_BYTES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -34,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words in (["--version"], ["-V"]):
         print(f"workflow {__version__}")
         sys.exit(0)
-    sys.exit(_exit_code(words))
+    code = _exit_code(words)
+    # All is said and recorded: a late Ctrl-C is not to turn this exit code into a death by signal.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _exit_code(words: list[str]) -> int:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from workflow.checkpoint import locks, records, store
+from workflow.checkpoint import commits, locks, records, store
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import ExitRecord, RunningNote, StepRecord
@@ -79,7 +79,7 @@ def _is_recorded(layout: RunLayout, note: RunningNote) -> bool:
     """Return whether the outcome of an attempt is committed; its note may be older than that."""
     if store.has_whole_marker(layout, note.step):
         return True
-    if note.iteration and store.iterations_done(layout, note.step) >= note.iteration:
+    if note.iteration and commits.iterations_done(layout, note.step) >= note.iteration:
         return True
     states = store.States(layout)
     try:
@@ -215,11 +215,11 @@ def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orpha
     record = with_digests(record)
     if is_iteration:
         # Whether another one follows is for the resume to find out.
-        store.commit_iteration(disk, layout, record, epoch=note.epoch, durability="full")
+        commits.commit_iteration(disk, layout, record, epoch=note.epoch, durability="full")
     elif judged.failure is None:
-        store.commit_done(disk, layout, record, run_id=layout.run_id, epoch=note.epoch)
+        commits.commit_done(disk, layout, record, run_id=layout.run_id, epoch=note.epoch)
     else:
-        store.commit_not_done(disk, layout, record)
+        commits.commit_not_done(disk, layout, record)
     disk.remove_empty_directory(layout.own_dir(step.number))
     return record
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from workflow.checkpoint import store
+from workflow.checkpoint import commits
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import StepRecord
@@ -77,9 +77,11 @@ class Committer:
         try:
             record = with_digests(record)
             if record.status is Status.RUNNING:
-                store.commit_iteration(self._disk, self._layout, record, epoch=self._epoch, durability=self._durability)
+                commits.commit_iteration(
+                    self._disk, self._layout, record, epoch=self._epoch, durability=self._durability
+                )
             elif record.status is Status.SUCCEEDED:
-                store.commit_done(
+                commits.commit_done(
                     self._disk,
                     self._layout,
                     record,
@@ -88,7 +90,7 @@ class Committer:
                     durability=self._durability,
                 )
             else:
-                store.commit_not_done(self._disk, self._layout, record)
+                commits.commit_not_done(self._disk, self._layout, record)
         except NotRecordedError as error:
             self._put(CommitFailed(record, error))
         except Exception as error:  # noqa: BLE001 a thread that dies in silence would leave the engine waiting for ever
@@ -127,7 +129,7 @@ class Committer:
         """Commit steps with one call for all their bytes; return whether they are durable."""
         started = time.monotonic()
         try:
-            return store.commit_all_done(
+            return commits.commit_all_done(
                 self._disk, self._layout, [with_digests(record) for record in done], epoch=self._epoch
             )
         except Exception:  # noqa: BLE001 whatever it was, each by itself says better which step it met
@@ -145,7 +147,7 @@ class Committer:
         done = [record for record in records if record.status is Status.SUCCEEDED]
         try:
             if done:
-                store.settle(self._disk, self._layout, done)
+                commits.settle(self._disk, self._layout, done)
         except NotRecordedError as error:
             self._unsettled_error = error
         # A journal that is flushed after every step holds up the files of the next; ten times as

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from workflow.checkpoint import store
+from workflow.checkpoint import commits
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import RunningNote, StepRecord
 from workflow.errors import InvariantError, NotRecordedError, WorkflowError, one_line
@@ -106,7 +106,7 @@ class Course:
                     self._slots.give_back(step)
                     self._board.give_up(error)
                     return
-            self._iterations[number] = store.iterations_done(self._layout, number)
+            self._iterations[number] = commits.iterations_done(self._layout, number)
             if self._iterations[number]:
                 self.after_iteration(step, self._iterations[number])
                 return
@@ -157,7 +157,7 @@ class Course:
                 if step.interactive:
                     self._teller.tell_starts()
             given = None if self._visible is None else self._visible.seen_by(number)
-            worker = self._executor.start(worker, Start(step, board.epoch, attempt, phase, iteration, given))
+            worker = self._executor.start(worker, Start(step, board.epoch, attempt, phase, iteration, given, lock_fd))
         except WorkflowError as error:
             self._teller.drop_start(number)
             self._slots.give_back(step)

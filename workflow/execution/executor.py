@@ -13,7 +13,7 @@ class Start(NamedTuple):
     """What is to be started: an attempt (phase `run`) or a test of a step (`if`, `until`).
 
     `iteration` is 0 for a step that is not repeated. `given` holds the values the step sees; None: those of
-    all steps that finished before (`publish`).
+    all steps that finished before (`publish`). `lock_fd` is the descriptor of its named lock.
     """
 
     step: Step
@@ -22,6 +22,7 @@ class Start(NamedTuple):
     phase: str = "run"
     iteration: int = 0
     given: Mapping[str, str] | None = None
+    lock_fd: int | None = None
 
 
 class Executor(Protocol):

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 
-from workflow.checkpoint import store, values
+from workflow.checkpoint import commits, values
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import RunningNote
@@ -109,7 +109,7 @@ class LocalExecutor:
     def forget_iterations(self, step: Step) -> None:
         """Let a repeated step that was complete begin anew. Raises NotRecordedError."""
         self._disk.remove(self._layout.marker(step.number))
-        store.forget_iterations(self._disk, self._layout, step.number)
+        commits.forget_iterations(self._disk, self._layout, step.number)
 
     def assign(self, lock_fd: int | None) -> int:
         """Return the number of a worker that is free, for one step alone until `free`. Raises WorkflowError."""
@@ -150,7 +150,7 @@ class LocalExecutor:
         except BrokenPipeError:
             # It died between two steps (somebody's kill, out of memory): replaced once.
             self._pool.lose(worker)
-            worker = self._pool.assign()
+            worker = self._pool.assign(start.lock_fd)
             try:
                 self._tell(worker, start, is_plain=not is_given and is_plain(step))
             except BrokenPipeError as error:
