@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from workflow.checkpoint import locks, records, store
@@ -238,32 +238,29 @@ def is_complete(layout: RunLayout, stored: records.Document) -> bool:
         names = set(os.listdir(layout.path))
     except OSError:
         return False
-    # From the end: that is where a run stopped.
-    unmarked = [number for number in sorted(numbers, reverse=True) if f"step_{number:02d}.complete" not in names]
-    if unmarked and not _are_settled(layout, stored, unmarked):
-        return False
-    return numbers.difference(unmarked) <= store.read_markers(layout).whole.keys()
+    # From the end, and one by one: that is where a run stopped, and the first that is open decides.
+    unmarked = (number for number in sorted(numbers, reverse=True) if f"step_{number:02d}.complete" not in names)
+    settled = set()
+    for number in unmarked:
+        if not _is_settled(layout, stored, number):
+            return False
+        settled.add(number)
+    return numbers - settled <= store.read_markers(layout).whole.keys()
 
 
-def _are_settled(layout: RunLayout, stored: records.Document, numbers: Sequence[int]) -> bool:
-    """Return whether steps without a marker need no other look: skipped, or failed with `continue_on_error`."""
-    tolerant = {
-        int(step["number"])
-        for step in stored["definition"]["steps"]
-        if isinstance(step.get("rules"), dict) and step["rules"].get("continue_on_error")
-    }
+def _is_settled(layout: RunLayout, stored: records.Document, number: int) -> bool:
+    """Return whether a step without a marker needs no other look: skipped, or failed with `continue_on_error`."""
     states = store.States(layout)
     try:
-        for number in numbers:
-            try:
-                status = (states.document(number) or {}).get("status")
-            except ValueError:
-                return False
-            if status != Status.SKIPPED.value and not (status == Status.FAILED.value and number in tolerant):
-                return False
+        status = (states.document(number) or {}).get("status")
+    except ValueError:
+        return False
     finally:
         states.close()
-    return True
+    if status != Status.FAILED.value:
+        return status == Status.SKIPPED.value
+    rules = next((step.get("rules") for step in stored["definition"]["steps"] if step["number"] == number), None)
+    return isinstance(rules, dict) and bool(rules.get("continue_on_error"))
 
 
 def _project_of(

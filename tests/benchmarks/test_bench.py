@@ -56,7 +56,7 @@ def test_smallest_sizes_give_every_figure_and_leave_nothing_behind(tmp_path):
         "workflow --version / python3 -c pass": 3,
         "status, 5 steps / python3 -c pass": 7,
         "run of one trivial step / python3 -c pass": 12,
-        "resume, 3 steps: above --version": 0.3,
+        "resume, 3 steps: above a run of one step": 0.3,
         "status, 3 steps": None,
         "status --json, 3 steps": None,
         "plan, 3 steps": None,

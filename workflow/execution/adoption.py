@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from workflow.checkpoint import commits, locks, records, store
@@ -54,7 +54,8 @@ def adopt(
     # On a machine that was started anew an exit record may have outlived the outputs it vouches for.
     is_same_boot = holder is not None and holder.boot_id == locks.boot_id()
     adopted: list[StepRecord] = []
-    orphans = find_orphans(layout)
+    workers = _workers(layout)
+    orphans = find_orphans(layout, workers)
     workflow = as_started() if orphans else None
     for orphan in orphans:
         step = next((it for it in workflow.steps if it.number == orphan.note.step), None) if workflow else None
@@ -70,7 +71,7 @@ def adopt(
         adopted.append(_commit(layout, disk, workflow, step, orphan, _Ended(exit_code, timed_out, is_cut)))
     if not is_same_boot:
         # Gone before our own note of this boot stands there, or the resume after us would believe it.
-        for worker in _workers(layout):
+        for worker in workers:
             disk.remove(layout.worker_running(worker))
     return adopted
 
@@ -95,10 +96,10 @@ def _is_recorded(layout: RunLayout, note: RunningNote) -> bool:
     )
 
 
-def find_orphans(layout: RunLayout) -> list[Orphan]:
+def find_orphans(layout: RunLayout, workers: Iterable[int]) -> list[Orphan]:
     """Return the attempts that workers had in hand, with the exit code where it is recorded."""
     orphans = []
-    for worker in _workers(layout):
+    for worker in workers:
         notes = records.decode_running(_content(layout.worker_running(worker)))
         if not notes:
             continue
@@ -244,15 +245,13 @@ def _exit_code(exits: list[ExitRecord], note: RunningNote) -> int | None:
     return None
 
 
-def _workers(layout: RunLayout) -> Iterator[int]:
+def _workers(layout: RunLayout) -> list[int]:
     try:
-        names = sorted(os.listdir(layout.state_dir))
+        names = [name for name in os.listdir(layout.state_dir) if name.startswith("worker_")]
     except OSError:
-        return
-    for name in names:
-        number = name.removeprefix("worker_").removesuffix(".running")
-        if name == f"worker_{number}.running" and number.isdigit():
-            yield int(number)
+        return []
+    numbers = (name[7:-8] for name in names if name.endswith(".running"))
+    return sorted(int(number) for number in numbers if number.isdigit())
 
 
 def _content(path: str) -> bytes:

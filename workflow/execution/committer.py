@@ -22,7 +22,7 @@ from workflow.errors import NotRecordedError
 from workflow.model import Status
 
 SLOW_TOGETHER_S = 0.05
-ONE_BY_ONE_S = 10.0
+ONE_BY_ONE_TIMES = 20.0
 MOST_UNSETTLED_S = 0.1  # with durability `process`: how long a finished step may wait to survive a power cut
 
 
@@ -136,8 +136,9 @@ class Committer:
             return False
         finally:
             # That call waits for everything on the file system. Where steps write much, single files are quicker.
-            if time.monotonic() - started > SLOW_TOGETHER_S:
-                self._one_by_one_until = time.monotonic() + ONE_BY_ONE_S
+            took_s = time.monotonic() - started
+            if took_s > SLOW_TOGETHER_S:
+                self._one_by_one_until = time.monotonic() + ONE_BY_ONE_TIMES * took_s
 
     def _settle(self, records: list[StepRecord]) -> None:
         started = time.monotonic()

@@ -103,7 +103,7 @@ class Engine:
         )
         self._timers: list[tuple[float, int]] = []  # steps between two attempts, by the time of the next
         self._kept_back: dict[int, float] = {}
-        self._most_committing = 1 if slots.jobs == 1 else 2 * slots.jobs
+        self._most_committing = 1 if slots.jobs == 1 else 8 * slots.jobs
         self._run_deadline = None if workflow.time_limit_s is None else inbox.now() + workflow.time_limit_s
         self._last_tick = 0.0
         self._last_slow_look = 0.0
