@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
 
 from measuring import Command, line_through, median_cpu_s, median_wall_s
-
-if TYPE_CHECKING:
-    from bench import Bench
+from suite import Bench, tell
 
 TARGET = 2.0
 OURS = ("-j 2, full", "-j 2, process")
@@ -35,6 +32,7 @@ def makefile(bench: Bench, count: int) -> str:
 
 def side_by_side(bench: Bench, parallel_up_to: int) -> None:
     """Measure all of them over the sizes; a step costs what the slope says."""
+    tell("side by side")
     medians: dict[str, dict[int, float]] = {}
     processor: dict[str, dict[int, float]] = {}
     for size in bench.sizes:
