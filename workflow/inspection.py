@@ -31,7 +31,7 @@ def plan_of(options: Options) -> dict[str, Any]:
     else:
         recorded = read_record(opened.layout, opened.workflow, opened.order, opened.ahead.result)
         opened.ahead.close()
-    decisions = decide(opened.workflow.steps, opened.order, recorded.facts, opened.request)
+    decisions = decide(opened.workflow.steps, opened.order, recorded.facts, opened.request, recorded.markers)
     notices = [*(notice.message for notice in opened.notices), *recorded.notices]
     run_id = None if opened.layout is None else opened.layout.run_id
     return documents.plan_document(run_id, opened.workflow, opened.order, decisions, notices)

@@ -143,7 +143,9 @@ class _Run:
         for notice in self.opened.notices:
             self.tell(notice)
         recorded = self.recover()
-        decisions = decide(self.workflow.steps, self.opened.order, recorded.facts, self.opened.request)
+        decisions = decide(
+            self.workflow.steps, self.opened.order, recorded.facts, self.opened.request, recorded.markers
+        )
         warn_of_changes(decisions, recorded, self.tell)
         mind_interrupted(self.opened, decisions, recorded, ask)
         for number, fact in recorded.facts.items():

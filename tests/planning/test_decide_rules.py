@@ -7,6 +7,7 @@ import pytest
 from hypothesis import strategies
 
 from tests.planning.naive import ALWAYS, FAILURE, ancestors, graphs, waits_for
+from workflow.checkpoint.marker import Marker
 from workflow.definition import graph
 from workflow.model import NO_RULES, Choice, Reason, Rules, Source, Step
 from workflow.planning.decision import DONE, Fact, Request, decide
@@ -100,6 +101,22 @@ def test_the_end_runs_again_also_when_its_own_failure_was_tolerated() -> None:
     steps = [step(0), step(1, Rules(condition="always", continue_on_error=True))]
     assert letters(steps, [FAILED, FAILED]) == "RR"
     assert letters(steps, [DONE, FAILED]) == "BL"
+
+
+@pytest.mark.parametrize("condition", ["always", "failure"])
+def test_the_end_of_a_pass_that_was_killed_before_it_is_left_to_the_next(condition: str) -> None:
+    """Its marker is older than that of a step it comes after: it vouches for an earlier pass."""
+    steps = [step(0), step(1), step(2, Rules(condition=condition)), step(3)]
+
+    def choice(*epochs: int) -> str:
+        markers = {number: Marker(number, "", 0, 0, "r", f"s{number}", at, "", "") for number, at in enumerate(epochs)}
+        decided = decide(steps, [0, 1, 2, 3], dict.fromkeys(range(4), DONE), Request(), markers)
+        return "".join(decided[number].choice.value[0] for number in range(4))
+
+    assert choice(1, 1, 1, 1) == "bbbb"
+    assert choice(1, 2, 2, 2) == "bbbb"
+    assert choice(3, 1, 2, 1) == "bbrb"
+    assert choice(1, 1, 1, 2) == "bbbb"
 
 
 def test_the_end_is_left_out_with_what_was_not_asked_for() -> None:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
+from workflow.checkpoint.marker import Marker
 from workflow.definition import graph
 from workflow.model import Choice, Decision, Reason, Step
 
@@ -45,12 +47,20 @@ class Request(NamedTuple):
 
 
 EVERYTHING = Request()
+NO_MARKERS: Mapping[int, Marker] = MappingProxyType({})
 
 
 def decide(
-    steps: Sequence[Step], order: Sequence[int], facts: Mapping[int, Fact], request: Request
+    steps: Sequence[Step],
+    order: Sequence[int],
+    facts: Mapping[int, Fact],
+    request: Request,
+    markers: Mapping[int, Marker] = NO_MARKERS,
 ) -> dict[int, Decision]:
-    """Return the decision for every step, by number, in `order`."""
+    """Return the decision for every step, by number, in `order`.
+
+    `markers` say in which epoch steps completed; without them, what runs at the end is held against this pass only.
+    """
     place = {number: at for at, number in enumerate(order)}
     first = place[request.from_step] if request.from_step is not None else 0
     last = place[request.until] if request.until is not None else len(order)
@@ -82,7 +92,7 @@ def decide(
     for step in at_the_end:
         is_settled = _is_settled(decisions[step.number]) or _is_tolerated(step, facts.get(step.number, NOTHING_KNOWN))
         is_within = first <= place[step.number] <= last and not request.only
-        if is_settled and is_within and _waits_for_a_run(step, steps, decisions):
+        if is_settled and is_within and _is_overtaken(step, steps, decisions, markers):
             reason = Reason("upstream-changed", "what it comes after runs again")
             decisions[step.number] = Decision(Choice.RUN, (reason,))
     return decisions
@@ -97,15 +107,25 @@ def _is_tolerated(step: Step, fact: Fact) -> bool:
     return fact.last == "failed" and step.rules.continue_on_error
 
 
-def _waits_for_a_run(step: Step, steps: Sequence[Step], decisions: Mapping[int, Decision]) -> bool:
-    """Return whether something that a step of `if: always` or `if: failure` comes after will run.
+def _is_overtaken(
+    step: Step, steps: Sequence[Step], decisions: Mapping[int, Decision], markers: Mapping[int, Marker]
+) -> bool:
+    """Return whether something that a step of `if: always` or `if: failure` comes after will run, or has run since.
 
-    Such a step belongs to the end of each pass: what it did after the last one says nothing about this one.
+    Such a step belongs to the end of each pass: what it did after an earlier one says nothing about this one. A
+    pass that was killed before its end leaves that end to the next.
     """
+    before: Iterable[int]
     if step.needs is not None:
-        return any(decisions[need].choice is Choice.RUN for need in step.needs)
-    before = (it for it in steps if it.number < step.number and (it.group is None or it.group != step.group))
-    return any(decisions[it.number].choice is Choice.RUN for it in before)
+        before = step.needs
+    else:
+        before = (it.number for it in steps if it.number < step.number and (it.group is None or it.group != step.group))
+    own = markers.get(step.number)
+    return any(
+        decisions[number].choice is Choice.RUN
+        or (own is not None and number in markers and markers[number].epoch > own.epoch)
+        for number in before
+    )
 
 
 def _decide_one(step: Step, fact: Fact, request: Request, is_within: bool, is_downstream: bool) -> Decision:
