@@ -385,11 +385,13 @@ workflow_iteration_file() {
     printf '%s/step_%s.iteration_%02d.complete' "$workflow_state" "$workflow_step" "$1"
 }
 
-# Set workflow_iteration to how many iterations, from the first on, have a whole marker.
+# Set workflow_iteration to how many iterations, from the first on, have a whole marker. The number alone says
+# nothing: another step may have had it before.
 workflow_count_iterations() {
     workflow_iteration=0
     while workflow_file=$(workflow_iteration_file "$((workflow_iteration + 1))") && [ -e "$workflow_file" ] &&
         [ -z "$(workflow_marker_fault "$workflow_file")" ] &&
+        grep -q -x -F -e "STEP_NAME=$workflow_name" "$workflow_file" &&
         grep -q -x -F -e "ITERATION=$((workflow_iteration + 1))" "$workflow_file"; do
         workflow_iteration=$((workflow_iteration + 1))
     done

@@ -160,6 +160,7 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
             commits.commit_done(disk, layout, record, run_id=layout.run_id, epoch=store.read_epoch(layout))
         else:
             disk.remove(layout.marker(number))
+            commits.forget_iterations(disk, layout, number, step.name)
             commits.commit_not_done(
                 disk, layout, record._replace(failure=Failure("marked", f"{user} said that it must run again"))
             )

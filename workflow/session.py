@@ -79,27 +79,41 @@ def library_directory() -> str:
     )
 
 
-def run(options: Options, observers: Sequence[Observer], ask: Callable[[str], bool] | None = None) -> int:
-    """Run or resume; return the exit code. `ask` puts a yes-or-no question to a person; None: there is nobody.
+def run(
+    options: Options,
+    observers: Sequence[Observer],
+    ask: Callable[[str], bool] | None = None,
+    approve: Callable[[str], bool] | None = None,
+) -> int:
+    """Run or resume; return the exit code.
+
+    `ask` puts a yes-or-no question about the run itself, `approve` that of a step with `approval`: only a person
+    may answer the latter. None: there is nobody.
 
     Raises WorkflowError for what keeps it from starting; once a step may have run, observers
     hear of everything and RunFinished comes last.
     """
     opened = open_run(options, project_directory(), os.environ, to_run=True)
     try:
-        return _run(options, opened, observers, ask)
+        return _run(options, opened, observers, ask, approve)
     finally:
         if opened.ahead is not None:
             opened.ahead.close()
 
 
-def _run(options: Options, opened: Opened, observers: Sequence[Observer], ask: Callable[[str], bool] | None) -> int:
+def _run(
+    options: Options,
+    opened: Opened,
+    observers: Sequence[Observer],
+    ask: Callable[[str], bool] | None,
+    approve: Callable[[str], bool] | None,
+) -> int:
     disk = durable.Disk(private=opened.workflow.checkpoints.private, faults=_faults())
     now_at = time.time()
     layout = opened.layout or _create(opened, disk, now_at)
     lock = opened.lock or locks.acquire_run(layout)
     try:
-        return _Run(options, opened, layout, disk, observers, now_at).go(ask)
+        return _Run(options, opened, layout, disk, observers, now_at).go(ask, approve)
     finally:
         lock.release()
         disk.close()
@@ -136,7 +150,7 @@ class _Run:
         self.epoch = 1 if opened.stored is None else store.read_epoch(layout) + 1
         self.started_at = float((opened.stored or {}).get("started") or now_at)
 
-    def go(self, ask: Callable[[str], bool] | None) -> int:
+    def go(self, ask: Callable[[str], bool] | None, approve: Callable[[str], bool] | None) -> int:
         from workflow.execution.environment import Probe
 
         probe = Probe(os.environ)
@@ -169,7 +183,7 @@ class _Run:
             values=values,
             is_parallel=self.jobs > 1,
         )
-        return self.drive(recorded, decisions, MasterWriter(self.disk, self.layout, facts), values, ask)
+        return self.drive(recorded, decisions, MasterWriter(self.disk, self.layout, facts), values, approve)
 
     def tell(self, event: Event) -> None:
         for observer in self.observers:
@@ -228,7 +242,7 @@ class _Run:
         decisions: dict[int, Decision],
         master: MasterWriter,
         values: dict[str, str],
-        ask: Callable[[str], bool] | None,
+        approve: Callable[[str], bool] | None,
     ) -> int:
         """Run the engine between RunStarted and RunFinished."""
         from workflow.checkpoint.named_locks import NamedLocks
@@ -277,7 +291,7 @@ class _Run:
                 observers=self.observers,
                 master=master,
                 slots=Slots(self.jobs, self.workflow.limits, named_locks),
-                approvals=Approvals(self.layout, self.disk, ask, user_name()),
+                approvals=Approvals(self.layout, self.disk, approve, user_name()),
                 keep_going=self.options.keep_going,
             )
             exit_code = engine.run()

@@ -39,11 +39,9 @@ def commit_done(
 def commit_all_done(disk: Disk, layout: RunLayout, done: Sequence[StepRecord], *, epoch: int) -> bool:
     """Commit many finished steps at once, as durably and in the same order as one: all states, then all markers.
 
+    None of them may have declared outputs: whether those could be made durable is a matter of each step.
     Returns False, with nothing done, where the system cannot. Raises NotRecordedError; then each wants `commit_done`.
     """
-    for record in done:
-        for path in record.files:
-            disk.sync_file(path)
     states, markers = [], []
     for record in done:
         state = records.encode_state(record)
@@ -120,20 +118,23 @@ def commit_iteration(disk: Disk, layout: RunLayout, record: StepRecord, *, epoch
     disk.write(layout.iteration(record.step.number, record.iteration), encode(marker), sync=sync)
 
 
-def iterations_done(layout: RunLayout, number: int) -> int:
-    """Return how many iterations of a step, from the first on, have a whole marker."""
+def iterations_done(layout: RunLayout, number: int, name: str) -> int:
+    """Return how many iterations of a step, from the first on, have a whole marker.
+
+    The number alone says nothing: another step may have had it before.
+    """
     done = 0
     while True:
         try:
             marker = decode(read_small(layout.iteration(number, done + 1)), run_id=layout.run_id, number=number)
         except (OSError, MarkerDamagedError):
             return done
-        if marker.iteration != done + 1:
+        if (marker.iteration, marker.name) != (done + 1, name):
             return done
         done += 1
 
 
-def forget_iterations(disk: Disk, layout: RunLayout, number: int) -> None:
+def forget_iterations(disk: Disk, layout: RunLayout, number: int, name: str) -> None:
     """Remove the markers of all iterations of a step that begins anew, the last one first. Raises NotRecordedError."""
-    for iteration in range(iterations_done(layout, number), 0, -1):
+    for iteration in range(iterations_done(layout, number, name), 0, -1):
         disk.remove(layout.iteration(number, iteration), sync=iteration == 1)

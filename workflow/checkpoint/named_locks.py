@@ -35,6 +35,14 @@ class NamedLocks:
 
         Raises NotRecordedError where it cannot be locked at all.
         """
+        try:
+            return self._try_take(name, title)
+        except NotRecordedError as error:
+            raise NotRecordedError(
+                error.message, help="named locks lie below XDG_STATE_HOME: set it to a local directory you may write to"
+            ) from error
+
+    def _try_take(self, name: str, title: str) -> int | None:
         if not os.path.isdir(self.directory):
             self._disk.make_directories(self.directory)
         path = self.path(name)
@@ -59,7 +67,10 @@ class NamedLocks:
         since = records.utc_text(time.time()) or ""
         about = {"STEP": title, "RUN": self._run_dir, "PID": str(os.getpid()), "SINCE": since}
         text = "".join(f"{key}={quote(value)}\n" for key, value in about.items())
-        self._disk.write(f"{path[:-5]}.holder", text.encode("ascii"), sync=False)
+        try:
+            self._disk.write(f"{path[:-5]}.holder", text.encode("ascii"), sync=False)
+        except NotRecordedError:  # for people only; the kernel has the lock
+            pass
         return high
 
     def give_back(self, fd: int) -> None:

@@ -250,18 +250,19 @@ def _run(options: Options, given: dict[str, Any]) -> int:
         verbose=given["verbose"],
     )
     try:
-        return run_session(options, [observer], _asker(given))
+        is_there = not given["is_auto"] and sys.stdin.isatty() and sys.stderr.isatty()
+        # `--force` is a yes to what we ask about the run, and none to what a step asks of a person.
+        approve = _confirm if is_there and not given["force"] else None
+        return run_session(options, [observer], _asker(given, is_there=is_there), approve)
     finally:
         observer.close()
 
 
-def _asker(given: dict[str, Any]) -> Callable[[str], bool] | None:
+def _asker(given: dict[str, Any], *, is_there: bool) -> Callable[[str], bool] | None:
     """Return who answers questions: nobody without a terminal; `--auto` never asks; `--force` says yes."""
     if given["force"]:
         return lambda _question: True
-    if given["is_auto"] or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return None
-    return _confirm
+    return _confirm if is_there else None
 
 
 def _confirm(question: str) -> bool:

@@ -59,7 +59,7 @@ def adopt(
     workflow = as_started() if orphans else None
     for orphan in orphans:
         step = next((it for it in workflow.steps if it.number == orphan.note.step), None) if workflow else None
-        if workflow is None or step is None or _is_recorded(layout, orphan.note):
+        if workflow is None or step is None or _is_recorded(layout, step, orphan.note):
             continue
         exit_code = orphan.exit_code if is_same_boot else None
         timed_out = False
@@ -76,11 +76,11 @@ def adopt(
     return adopted
 
 
-def _is_recorded(layout: RunLayout, note: RunningNote) -> bool:
+def _is_recorded(layout: RunLayout, step: Step, note: RunningNote) -> bool:
     """Return whether the outcome of an attempt is committed; its note may be older than that."""
     if store.has_whole_marker(layout, note.step):
         return True
-    if note.iteration and commits.iterations_done(layout, note.step) >= note.iteration:
+    if note.iteration and commits.iterations_done(layout, note.step, step.name) >= note.iteration:
         return True
     states = store.States(layout)
     try:

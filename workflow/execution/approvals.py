@@ -29,15 +29,18 @@ class Approvals:
         self._user = user
         self._next_look = 0.0
         self.waiting: dict[int, Step] = {}
+        self.objection = ""
 
     def answer(self, step: Step) -> Approval | None:
         """Return what was answered to the question the step asks now; None while nothing was.
 
-        An answer to another text, or one that is damaged, is none.
+        An answer to another text, or one that is damaged, is none; `objection` says of the latter why.
         """
+        self.objection = ""
         try:
             found = approval.read(self._layout, step.number)
-        except approval.ApprovalDamagedError:
+        except (approval.ApprovalDamagedError, OSError) as error:
+            self.objection = f"the approval of step {one_line(step.title)} does not count: {error}"
             return None
         if found is None or found.text != step.rules.approval or found.name != step.name:
             return None

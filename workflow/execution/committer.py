@@ -117,10 +117,11 @@ class Committer:
                 self._settle(records)
 
     def _commit(self, records: list[StepRecord]) -> None:
-        done = [record for record in records if record.status is Status.SUCCEEDED]
+        # A step with outputs goes by itself: a flush that failed for one must fail its commit, not be asked twice.
+        done = [record for record in records if record.status is Status.SUCCEEDED and not record.files]
         is_together = len(done) > 1 and time.monotonic() >= self._one_by_one_until and self._commit_together(done)
         for record in records:
-            if is_together and record.status is Status.SUCCEEDED:
+            if is_together and record.status is Status.SUCCEEDED and not record.files:
                 self._put(Committed(record))
             else:
                 self._answer(record)
@@ -129,9 +130,7 @@ class Committer:
         """Commit steps with one call for all their bytes; return whether they are durable."""
         started = time.monotonic()
         try:
-            return commits.commit_all_done(
-                self._disk, self._layout, [with_digests(record) for record in done], epoch=self._epoch
-            )
+            return commits.commit_all_done(self._disk, self._layout, done, epoch=self._epoch)
         except Exception:  # noqa: BLE001 whatever it was, each by itself says better which step it met
             return False
         finally:

@@ -9,7 +9,7 @@ from workflow.checkpoint import commits
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import RunningNote, StepRecord
 from workflow.errors import InvariantError, NotRecordedError, WorkflowError, one_line
-from workflow.events import StepStarted, StepWaiting
+from workflow.events import Notice, StepStarted, StepWaiting
 from workflow.execution import in_hand
 from workflow.execution.approvals import Approvals
 from workflow.execution.board import Board
@@ -83,6 +83,8 @@ class Course:
     def _is_approved(self, step: Step) -> bool:
         answer = self._approvals.answer(step)
         if answer is None:
+            if self._approvals.objection:
+                self._teller.tell(Notice(self._approvals.objection, "ask for it again: workflow approve RUN STEP"))
             self._slots.give_back(step)
             self._board.move(step.number, Status.WAITING)
             self._approvals.waiting[step.number] = step
@@ -106,7 +108,7 @@ class Course:
                     self._slots.give_back(step)
                     self._board.give_up(error)
                     return
-            self._iterations[number] = commits.iterations_done(self._layout, number)
+            self._iterations[number] = commits.iterations_done(self._layout, number, step.name)
             if self._iterations[number]:
                 self.after_iteration(step, self._iterations[number])
                 return
@@ -133,6 +135,7 @@ class Course:
         if not is_over:
             self._start(step, in_hand.RUN, done + 1)
             return
+        self._board.move(number, Status.RUNNING)  # a resume may find that all rounds are done
         self._end(step, self._judge.looped(self._unstarted(step, done), self._past.get(number, ()), failure))
 
     def _start(self, step: Step, phase: str, iteration: int = 0) -> None:
@@ -174,7 +177,9 @@ class Course:
         step, number = hand.step, hand.step.number
         del self._board.in_hand[number]
         past = self._past.get(number, ())
-        if hand.phase != in_hand.RUN and not hand.why_ended:
+        if hand.phase != in_hand.RUN and hand.why_ended in ("", in_hand.LIMIT):
+            if hand.why_ended:
+                self._executor.end_leftovers(hand.worker, step, whole_session=True, is_alone=not self._board.in_hand)
             self._executor.free(hand.worker)
             self._on_test(hand, exit_code)
             return
@@ -193,7 +198,7 @@ class Course:
 
     def _on_test(self, hand: InHand, exit_code: int | None) -> None:
         step = hand.step
-        said = verdict(hand.phase, exit_code)
+        said = verdict(hand.phase, exit_code, is_out_of_time=hand.why_ended == in_hand.LIMIT)
         if said.failure is not None:
             self._end(step, self._judge.refused(hand, self._past.get(step.number, ()), Status.FAILED, said.failure))
         elif hand.phase == in_hand.UNTIL:

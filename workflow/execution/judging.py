@@ -107,8 +107,10 @@ class Verdict(NamedTuple):
     failure: Failure | None
 
 
-def verdict(word: str, exit_code: int | None) -> Verdict:
+def verdict(word: str, exit_code: int | None, *, is_out_of_time: bool = False) -> Verdict:
     """Return what the exit code of a test means: 0 yes, 1 no, anything else is an error."""
+    if is_out_of_time:
+        return Verdict(False, Failure("condition", f"its `{word}` ran out of time: the step's limit holds for it, too"))
     if exit_code in (0, 1):
         return Verdict(exit_code == 0, None)
     how = "was killed together with its worker" if exit_code is None else f"ended with exit code {exit_code}"

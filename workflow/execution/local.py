@@ -109,7 +109,7 @@ class LocalExecutor:
     def forget_iterations(self, step: Step) -> None:
         """Let a repeated step that was complete begin anew. Raises NotRecordedError."""
         self._disk.remove(self._layout.marker(step.number))
-        commits.forget_iterations(self._disk, self._layout, step.number)
+        commits.forget_iterations(self._disk, self._layout, step.number, step.name)
 
     def assign(self, lock_fd: int | None) -> int:
         """Return the number of a worker that is free, for one step alone until `free`. Raises WorkflowError."""
