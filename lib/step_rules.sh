@@ -72,19 +72,23 @@ workflow_is_over() {
     workflow_is_left
 }
 
-# A step that is to run again loses its marker first, the last iteration before the others.
+# A step that is to run again loses its marker first; a loop, before that, its iterations, the last one first: those
+# that are left without a marker would pass for the rounds of a loop that was killed.
 workflow_begin_anew() {
     workflow_marker=$WORKFLOW_RUN_DIR/step_$workflow_step.complete
     [ -e "$workflow_marker" ] || return 0
+    workflow_count_iterations
+    if [ "$workflow_iteration" -gt 0 ]; then
+        while [ "$workflow_iteration" -gt 0 ]; do
+            rm -f "$(workflow_iteration_file "$workflow_iteration")" || workflow_cannot_record "$workflow_state"
+            workflow_iteration=$((workflow_iteration - 1))
+        done
+        sync "$workflow_state" || workflow_cannot_record "$workflow_state"
+    fi
+    workflow_iteration=''
     if ! rm -f "$workflow_marker" || ! sync "$WORKFLOW_RUN_DIR"; then
         workflow_cannot_record "$workflow_marker"
     fi
-    workflow_count_iterations
-    while [ "$workflow_iteration" -gt 0 ]; do
-        rm -f "$(workflow_iteration_file "$workflow_iteration")" || workflow_cannot_record "$workflow_state"
-        workflow_iteration=$((workflow_iteration - 1))
-    done
-    workflow_iteration=''
 }
 
 # By number, whatever the order they ran in: of a name published twice the larger number counts.
@@ -208,14 +212,22 @@ workflow_is_approved() {
     fi
     ! grep -q '^ANSWER=approved$' "$workflow_file" || return 0
     workflow_refuse rejected "$(sed -n 's/^BY=//p' "$workflow_file") rejected it ($(sed -n 's/^AT=//p' "$workflow_file"))"
+    printf 'help: to say yes after all: %s --approve %s\n' "$workflow_again" "$workflow_step" >&2
     return 1
 }
 
-# Print why a file is no whole answer to what this step asks now.
+# Print why a file is no whole answer to what this step asks now; the first reason is enough.
 workflow_answer_fault() {
-    workflow_sum_fault "$1"
+    workflow_fault=$(workflow_sum_fault "$1")
+    if [ -n "$workflow_fault" ]; then
+        printf '%s' "$workflow_fault"
+        return
+    fi
     for workflow_line in "STEP=$workflow_number" "NAME=$workflow_name" "TEXT=$workflow_asks"; do
-        grep -q -x -F -e "$workflow_line" "$1" || printf 'the answer is to another question'
+        if ! grep -q -x -F -e "$workflow_line" "$1"; then
+            printf 'the answer is to another question'
+            return
+        fi
     done
     grep -q -x -e 'ANSWER=approved' -e 'ANSWER=rejected' "$1" || printf 'it says neither approved nor rejected'
 }
@@ -226,6 +238,10 @@ workflow_answer_for() {
         workflow_know "$workflow_step" || continue
         [ "$2" = "$workflow_step" ] || [ "$2" = "$workflow_number" ] || continue
         [ -n "$workflow_asks" ] || workflow_fail 2 "step $workflow_step $workflow_name asks for no approval"
+        if [ "$1" = rejected ] && workflow_is_marked; then
+            workflow_fail 2 "step $workflow_step $workflow_name is complete: it cannot be rejected any more" \
+                "to run it again: workflow mark $WORKFLOW_RUN_ID $workflow_step --pending"
+        fi
         workflow_body="STEP=$workflow_number${workflow_newline}NAME=$workflow_name${workflow_newline}TEXT=$workflow_asks"
         workflow_body="$workflow_body${workflow_newline}ANSWER=$1${workflow_newline}BY=$(workflow_user)${workflow_newline}AT=$(workflow_now)"
         workflow_sum=$(printf '%s\n' "$workflow_body" | workflow_cksum)

@@ -50,6 +50,7 @@ workflow_resume() {
     # That of a step of another run which has started us.
     unset WORKFLOW_ITERATION
     if [ -n "$workflow_is_dry" ]; then
+        [ -z "$workflow_answers" ] || workflow_fail 2 '--dry-run records no answer' 'leave --dry-run out, or the answer'
         workflow_show_plan
         return
     fi

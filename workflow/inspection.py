@@ -159,8 +159,9 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
         if is_done:
             commits.commit_done(disk, layout, record, run_id=layout.run_id, epoch=store.read_epoch(layout))
         else:
-            disk.remove(layout.marker(number))
+            # The rounds of a loop before its marker: those that are left without one would count.
             commits.forget_iterations(disk, layout, number, step.name)
+            disk.remove(layout.marker(number))
             commits.commit_not_done(
                 disk, layout, record._replace(failure=Failure("marked", f"{user} said that it must run again"))
             )

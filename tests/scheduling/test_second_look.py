@@ -77,6 +77,21 @@ def test_rounds_of_a_step_that_had_this_number_before_are_not_those_of_another(p
     assert project.executions == ["round", "round", "other", "other"]
 
 
+def test_a_loop_that_begins_anew_never_leaves_rounds_without_its_marker(project: Project) -> None:
+    """Killed at any removal: rounds without a marker would pass for those of a loop that was killed."""
+    project.file("workflow.yaml", LOOP)
+    project.run()
+    run = project.newest_run
+    deaths = 0
+    for at in range(1, 5):
+        ended = project.run("resume", run.name, "--from-step", "loop", env={"WORKFLOW_FAULT": f"unlink:{at}:die:after"})
+        deaths += ended.returncode == -9
+        if not (run / "step_00.complete").exists():
+            assert list(run.glob("state/*.iteration_*")) == []
+            break
+    assert deaths
+
+
 def record(number: int, *files: Path) -> StepRecord:
     step = Step(number, f"s{number}", Source("w"), text=":")
     attempts = (Attempt(1, 1, 1.0, 2.0, 0),)

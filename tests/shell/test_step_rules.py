@@ -244,7 +244,14 @@ def test_a_rejection_fails_the_step(project: Project, posix_resuming: Resuming) 
     assert state_of(project, 1)["failure"]["class"] == "rejected"
     assert posix_resuming.run("--reject", "01").returncode == 1
     assert project.executions == ["0"]
+    assert "--approve 01" in done.stderr
+    dry = posix_resuming.run("--dry-run", "--approve", "01")
+    assert dry.returncode == 2
+    assert "--dry-run records no answer" in dry.stderr
     assert posix_resuming.run("--approve", "01").returncode == 0
+    late = posix_resuming.run("--reject", "01")
+    assert late.returncode == 2
+    assert "cannot be rejected any more" in late.stderr
 
 
 @pytest.mark.parametrize("damage", ["cut", "a bit", "by hand", "another text"])

@@ -107,9 +107,12 @@ class LocalExecutor:
         self._own_directories.take_back(step.number)
 
     def forget_iterations(self, step: Step) -> None:
-        """Let a repeated step that was complete begin anew. Raises NotRecordedError."""
-        self._disk.remove(self._layout.marker(step.number))
+        """Let a repeated step that was complete begin anew. Raises NotRecordedError.
+
+        The marker goes last: without it, rounds that are left would pass for those of a loop that was killed.
+        """
         commits.forget_iterations(self._disk, self._layout, step.number, step.name)
+        self._disk.remove(self._layout.marker(step.number))
 
     def assign(self, lock_fd: int | None) -> int:
         """Return the number of a worker that is free, for one step alone until `free`. Raises WorkflowError."""
