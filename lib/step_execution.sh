@@ -313,17 +313,23 @@ workflow_worker() {
 # simple command it is, which shells do without copying themselves (dash: vfork), however many steps
 # they know. Any other gets a process of its own first.
 workflow_run_attempt() {
-    workflow_find_log || return 0
     if [ "$1" = plain ]; then
+        workflow_log=$WORKFLOW_RUN_DIR/logs/step_$workflow_step.log
+        workflow_code=nolog
         {
+            workflow_code=
             workflow_prepare
             workflow_begin_log
             "workflow_step_$workflow_step"
-        } </dev/null >>"$workflow_log" 2>&1
+        } </dev/null >>"$workflow_log" 2>&1 || workflow_code=${workflow_code:-$?}
+        # Where the log could not be opened, nothing of the braces was run.
+        [ "$workflow_code" != nolog ] || return 0
+        workflow_code=${workflow_code:-0}
     else
+        workflow_find_log || return 0
         (workflow_become_step)
+        workflow_code=$?
     fi
-    workflow_code=$?
     workflow_record_exit
 }
 

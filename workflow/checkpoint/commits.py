@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from workflow.checkpoint import records
-from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.durable import Disk, Staged
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.marker import Marker, MarkerDamagedError, decode, encode
 from workflow.checkpoint.records import StepRecord
@@ -36,19 +37,39 @@ def commit_done(
     return marker
 
 
-def commit_all_done(disk: Disk, layout: RunLayout, done: Sequence[StepRecord], *, epoch: int) -> bool:
+class StagedDone(NamedTuple):
+    """A finished step whose files are written and wait for their names."""
+
+    record: StepRecord
+    state: Staged
+    marker: Staged
+
+
+def stage_done(disk: Disk, layout: RunLayout, record: StepRecord, *, epoch: int) -> StagedDone:
+    """Write the files of a finished step without declared outputs, for `commit_all_done`. Raises NotRecordedError."""
+    state = records.encode_state(record)
+    marker = _marker_of(record, state, layout.run_id, epoch)
+    staged_state = disk.stage(layout.state(record.step.number), state)
+    try:
+        return StagedDone(record, staged_state, disk.stage(layout.marker(record.step.number), encode(marker)))
+    except NotRecordedError:
+        disk.unstage((staged_state,))
+        raise
+
+
+def commit_all_done(disk: Disk, layout: RunLayout, done: Sequence[StagedDone]) -> bool:
     """Commit many finished steps at once, as durably and in the same order as one: all states, then all markers.
 
     None of them may have declared outputs: whether those could be made durable is a matter of each step.
     Returns False, with nothing done, where the system cannot. Raises NotRecordedError; then each wants `commit_done`.
     """
-    states, markers = [], []
-    for record in done:
-        state = records.encode_state(record)
-        states.append((layout.state(record.step.number), state))
-        marker = _marker_of(record, state, layout.run_id, epoch)
-        markers.append((layout.marker(record.step.number), encode(marker)))
-    return disk.write_in_order(layout.path, (states, markers))
+    return disk.put_in_order(layout.path, ([it.state for it in done], [it.marker for it in done]))
+
+
+def unstage_done(disk: Disk, done: Sequence[StagedDone]) -> None:
+    """Take back what was staged for steps that are committed in another way."""
+    for it in done:
+        disk.unstage((it.state, it.marker))
 
 
 def _marker_of(record: StepRecord, state: bytes, run_id: str, epoch: int) -> Marker:

@@ -15,7 +15,7 @@ import os
 import signal
 import time
 from _thread import get_ident
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import NamedTuple, TypeVar
 
@@ -77,6 +77,13 @@ class Faults:
         raise OSError(code, os.strerror(code))
 
 
+class Staged(NamedTuple):
+    """A file that is written and has not got its name yet."""
+
+    temporary: str
+    path: str
+
+
 class Disk:
     """Writes below one checkpoint directory. Thread-safe: it holds no state but cached directories."""
 
@@ -113,41 +120,43 @@ class Disk:
         except OSError as error:
             raise not_recorded(error, path) from error
 
-    def write_in_order(self, root: str, groups: Sequence[Sequence[tuple[str, bytes]]]) -> bool:
-        """Put many files at their paths, each whole or not at all, with one call for all their bytes (syncfs).
+    def stage(self, path: str, data: bytes) -> Staged:
+        """Write what is to stand at `path` beside it, where nobody reads it; `put_in_order` gives it its name.
+
+        Survives the death of processes, as a temporary file. Raises NotRecordedError; then nothing is left of it.
+        """
+        try:
+            return Staged(self._stage(path, data, sync=False), path)
+        except OSError as error:
+            raise not_recorded(error, path) from error
+
+    def put_in_order(self, root: str, groups: Sequence[Sequence[Staged]]) -> bool:
+        """Give many staged files their names, with one call for all their bytes (syncfs).
 
         All files of a group are durable under their names before the first of the next group gets its own.
         Returns False, with nothing done, where the system has no such call. Raises NotRecordedError; then some may
-        be in place and others not, and whoever called writes them one by one.
+        be in place and others not, none is staged any more, and whoever called writes them one by one.
         """
-        staged: list[list[tuple[str, str]]] = []
         try:
-            for files in groups:
-                staged.append([])
-                for path, data in files:
-                    staged[-1].append((self._stage(path, data, sync=False), path))
             if not self.sync_file_system(root):
-                self._unstage(staged)
                 return False
-            for places in staged:
-                directories = {os.path.dirname(path) for _, path in places}
-                while places:
-                    self._call("rename", os.rename, *places[-1])
-                    places.pop()
-                for directory in directories:
+            for files in groups:
+                for temporary, path in files:
+                    self._call("rename", os.rename, temporary, path)
+                for directory in {os.path.dirname(path) for _, path in files}:
                     self.sync_directory(directory)
         except OSError as error:
-            self._unstage(staged)
+            self.unstage(file for files in groups for file in files)
             raise not_recorded(error, root) from error
         except NotRecordedError:
-            self._unstage(staged)
+            self.unstage(file for files in groups for file in files)
             raise
         return True
 
-    def _unstage(self, staged: Sequence[Sequence[tuple[str, str]]]) -> None:
-        for places in staged:
-            for temporary, _ in places:
-                self._drop(temporary)
+    def unstage(self, files: Iterable[Staged]) -> None:
+        """Remove staged files that are not to get their names; those that have them are left alone."""
+        for temporary, _ in files:
+            self._drop(temporary)
 
     def _replace(self, path: str, data: bytes, sync: bool) -> None:
         temporary = self._stage(path, data, sync=sync)
@@ -160,7 +169,6 @@ class Disk:
             self.sync_directory(os.path.dirname(path))
 
     def _stage(self, path: str, data: bytes, *, sync: bool) -> str:
-        """Write what is to stand at `path` beside it, under a name that nobody reads; return that name."""
         directory, name = os.path.split(path)
         temporary = f"{directory}/{TEMPORARY}{name[:200]}-{self._token}{next(self._count)}"
         fd = self._call(

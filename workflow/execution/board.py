@@ -27,6 +27,7 @@ class Board:
         self.epoch = epoch
         self.in_hand: dict[int, InHand] = {}
         self.committing: dict[int, StepRecord] = {}
+        self._ended: InHand | None = None
         self.unsubmitted: list[StepRecord] = []
         self.tolerated: set[int] = set()
         self.uncommitted: dict[int, tuple[RunningNote, ...]] = {}
@@ -46,7 +47,7 @@ class Board:
 
     @property
     def is_idle(self) -> bool:
-        return not self.in_hand and not self.committing
+        return not self.in_hand and not self.committing and self._ended is None
 
     def move(self, number: int, status: Status) -> None:
         """Change the status of a step; staying where it is, is no move. Raises InvariantError for one that is wrong."""
@@ -59,7 +60,27 @@ class Board:
 
     def notes_of(self, worker: int) -> list[RunningNote]:
         """Return the attempts that a worker ran and that are not committed yet."""
-        return [self.note(record) for record in self.committing.values() if record.worker == worker]
+        notes = [self.note(record) for record in self.committing.values() if record.worker == worker]
+        hand = self._ended
+        if hand is not None and hand.worker == worker:
+            notes.append(
+                RunningNote(hand.step.number, self.epoch, hand.attempt.number, hand.attempt.started_at, hand.iteration)
+            )
+        return notes
+
+    def is_to_be_judged(self, hand: InHand, now: float) -> None:
+        """Note that an attempt has ended and left its worker before it is judged; `take_out` comes next."""
+        del self.in_hand[hand.step.number]
+        hand.ended = now
+        self._ended = hand
+
+    def take_out(self, hand: InHand) -> bool:
+        """Take an attempt that ended off the board; return whether it still has its worker."""
+        if self._ended is hand:
+            self._ended = None
+            return False
+        del self.in_hand[hand.step.number]
+        return True
 
     def note(self, record: StepRecord) -> RunningNote:
         last = record.attempts[-1] if record.attempts else Attempt(0, self.epoch, time.time())

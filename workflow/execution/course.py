@@ -172,10 +172,25 @@ class Course:
         if phase == in_hand.RUN:
             self._teller.tell_starts()
 
+    def let_go(self, hand: InHand) -> bool:
+        """Let a worker go on with another step before what has ended well is looked at; return whether it may.
+
+        Not where looking may say that it failed after all, nor where its slot or its lock stay its own.
+        `settle` comes next in any case.
+        """
+        step = hand.step
+        is_plain = step.rules is NO_RULES and not step.outputs and not step.interactive
+        if hand.phase != in_hand.RUN or hand.why_ended or not is_plain:
+            return False
+        self._board.is_to_be_judged(hand, self._inbox.now())
+        self._slots.give_back(step)
+        self._executor.free(hand.worker)
+        return True
+
     def settle(self, hand: InHand, exit_code: int | None) -> None:
         """Say what an attempt or a test that ended amounts to, and go on. None: nobody knows how it ended."""
         step, number = hand.step, hand.step.number
-        del self._board.in_hand[number]
+        has_worker = self._board.take_out(hand)
         past = self._past.get(number, ())
         if hand.phase != in_hand.RUN and hand.why_ended in ("", in_hand.LIMIT):
             if hand.why_ended:
@@ -183,14 +198,16 @@ class Course:
             self._executor.free(hand.worker)
             self._on_test(hand, exit_code)
             return
-        ended_at = hand.attempt.started_at + self._inbox.now() - hand.started
+        ended = self._inbox.now() if hand.ended is None else hand.ended
+        ended_at = hand.attempt.started_at + ended - hand.started
         record = self._judge.attempt(hand, exit_code, ended_at, past, retries_used=self.retries_used.get(number, 0))
         if record.failure is not None:
             # Nothing of a step that did not end well may live on beside its next attempt.
             whole = hand.ladder.rung > 0 or exit_code is None
             is_alone = not self._board.in_hand
             self._executor.end_leftovers(hand.worker, step, whole_session=whole, is_alone=is_alone)
-        self._executor.free(hand.worker)
+        if has_worker:
+            self._executor.free(hand.worker)
         if hand.phase != in_hand.RUN:
             record = record._replace(attempts=past)
         self._past[number] = record.attempts

@@ -103,7 +103,7 @@ class Engine:
         )
         self._timers: list[tuple[float, int]] = []  # steps between two attempts, by the time of the next
         self._kept_back: dict[int, float] = {}
-        self._most_committing = 1 if slots.jobs == 1 else 8 * slots.jobs
+        self._most_committing = 1 if slots.jobs == 1 else 16 * slots.jobs
         self._run_deadline = None if workflow.time_limit_s is None else inbox.now() + workflow.time_limit_s
         self._last_tick = 0.0
         self._last_slow_look = 0.0
@@ -235,6 +235,8 @@ class Engine:
         if hand is None or not hand.is_of(event.step, event.epoch, event.attempt, event.phase):
             return  # an answer of an attempt that is settled already
         if event.exit_code is not None:
+            if event.exit_code == 0 and self._schedule.has_ready and self._course.let_go(hand):
+                self._start_ready()
             self._course.settle(hand, event.exit_code)
             return
         del self._board.in_hand[event.step]

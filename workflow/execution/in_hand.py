@@ -19,12 +19,14 @@ ERROR = "error"  # a record that could not be written, a worker that could not b
 class InHand:
     """One step that a worker has: its attempt (phase `run`), or one of its tests (`if`, `until`).
 
-    `started` and `deadline` are times of the inbox. `why_ended` is empty while nobody ends it.
+    `started`, `ended` and `deadline` are times of the inbox; `ended` None: it runs, or ends just now.
+    `why_ended` is empty while nobody ends it.
     """
 
     __slots__ = (
         "attempt",
         "deadline",
+        "ended",
         "iteration",
         "ladder",
         "phase",
@@ -48,6 +50,7 @@ class InHand:
         self.started = started
         self.deadline = None if step.timeout_s is None else started + step.timeout_s
         self.ladder = Ladder()
+        self.ended: float | None = None
         self.why_ended = ""
         self.progress: tuple[int, int] | None = None
 

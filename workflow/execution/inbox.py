@@ -32,12 +32,14 @@ class Inbox:
 
     def __init__(self) -> None:
         self._events: deque[Any] = deque()
+        self._heard: deque[Any] = deque()
         self._poll = select.poll()
         self._sources: dict[int, Callable[[], list[Any]]] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._poll.register(self._wake_read, select.POLLIN)
+        self._is_woken = False
         self._paused_s = 0.0
         self._looked_at = time.monotonic()
         self._handlers: dict[int, Any] = {}
@@ -50,6 +52,10 @@ class Inbox:
         self._wake()
 
     def _wake(self) -> None:
+        # A byte that was not read yet wakes for this event, too: `next` reads it before it looks at the events.
+        if self._is_woken:
+            return
+        self._is_woken = True
         try:
             os.write(self._wake_write, b"\0")
         except BlockingIOError:  # the pipe is full: it will wake anyway
@@ -79,9 +85,13 @@ class Inbox:
 
     def next(self, wait_s: float) -> Any | None:
         """Return the next event, or None when `wait_s` passed without one."""
-        events = self._events
+        heard, events = self._heard, self._events
+        if heard:
+            return heard.popleft()
+        # A worker that has nothing to do is worth more than news of what is recorded: its answer is looked for
+        # before each of those.
         if events:
-            return events.popleft()
+            wait_s = 0.0
         self._look(time.monotonic())
         ready = self._poll.poll(max(0.0, wait_s) * 1000)
         self._look(time.monotonic(), max(0.0, wait_s))
@@ -90,11 +100,14 @@ class Inbox:
                 try:
                     os.read(fd, 4096)
                 except BlockingIOError:
-                    continue
+                    pass
+                self._is_woken = False
             else:
                 source = self._sources.get(fd)
                 if source is not None:
-                    events.extend(source())
+                    heard.extend(source())
+        if heard:
+            return heard.popleft()
         return events.popleft() if events else None
 
     def catch_signals(self) -> None:
@@ -113,7 +126,7 @@ class Inbox:
             self._handlers[number] = signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        self._events.append(SignalCame(number))
+        self._heard.append(SignalCame(number))
         if self._is_asking:
             raise KeyboardInterrupt
 
