@@ -322,15 +322,12 @@ workflow_run_attempt() {
             workflow_begin_log
             "workflow_step_$workflow_step"
         } </dev/null >>"$workflow_log" 2>&1 || workflow_code=${workflow_code:-$?}
-        # Where the log could not be opened, nothing of the braces was run.
-        [ "$workflow_code" != nolog ] || return 0
-        workflow_code=${workflow_code:-0}
-    else
-        workflow_find_log || return 0
+        # Where the log could not be opened, nothing in the braces was run.
+        [ "$workflow_code" = nolog ] || workflow_record_exit "${workflow_code:-0}"
+    elif workflow_find_log; then
         (workflow_become_step)
-        workflow_code=$?
+        workflow_record_exit $?
     fi
-    workflow_record_exit
 }
 
 # workflow_run_test if|until: ask a test of the step; sets workflow_code. No attempt, so no exit record.
@@ -383,8 +380,8 @@ workflow_load_own() {
     }
 }
 
-workflow_record_exit() {
-    workflow_normalise_code "$workflow_code"
+workflow_record_exit() { # CODE; sets workflow_code, too
+    workflow_normalise_code "$1"
     printf '%s %s %s %s END\n' "$workflow_step" "$workflow_epoch" "$workflow_attempt" "$workflow_code" >>"$workflow_exits"
 }
 
@@ -447,7 +444,6 @@ workflow_foreground() {
         workflow_load_own "$workflow_files.values"
         "workflow_step_$workflow_step"
     )
-    workflow_code=$?
-    workflow_record_exit
+    workflow_record_exit $?
     return "$workflow_code"
 }

@@ -301,7 +301,7 @@ workflow_attend() {
     # Nothing of a step that did not end well may live on beside its next attempt.
     [ "$workflow_code" -eq 0 ] || workflow_signal_group KILL
     if [ "$1" = step ]; then
-        workflow_record_exit
+        workflow_record_exit "$workflow_code"
     else
         workflow_normalise_code "$workflow_code"
     fi

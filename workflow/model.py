@@ -129,13 +129,41 @@ class Step:
         return f"{self.number:02d} {self.name}"
 
 
+class Retention(NamedTuple):
+    """Which runs are kept at the end of a run and by `checkpoint clean`. None: no such limit.
+
+    `keep_failed`: failed and paused runs stay whatever their age; `keep_completed` False: completed runs go at once.
+    """
+
+    max_age_days: float | None = 7.0
+    max_count: int | None = 50
+    keep_failed: bool = True
+    keep_completed: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class CheckpointSettings:
-    """The `checkpoints:` section. `directory` is relative to the project unless absolute."""
+    """The `checkpoints:` section. `directory` is relative to the project unless absolute.
+
+    `enabled` False: nothing of the run is kept. `interval_minutes` and `task_interval` say how often a snapshot is
+    made (None: not by the clock, not by steps); at most `max_snapshots` of a run are kept. `validate_on_resume`: a
+    resume looks whether declared outputs of completed steps are there; `strict_hash_check`: a validation compares
+    their digests too. `compress`: a completed run becomes one archive. `max_size_mb` (10^6 bytes) bounds all runs
+    together.
+    """
 
     directory: str = ".checkpoints"
     durability: str = "full"  # full: durable before told; process: renamed at once, durable behind the next step
     private: bool = False
+    enabled: bool = True
+    interval_minutes: float | None = 5.0
+    task_interval: int | None = None
+    max_snapshots: int = 50
+    validate_on_resume: bool = True
+    strict_hash_check: bool = True
+    compress: bool = False
+    max_size_mb: float | None = None
+    retention: Retention = field(default_factory=Retention)
 
 
 class Limits(NamedTuple):

@@ -26,7 +26,8 @@ class Options(NamedTuple):
 
     Steps are named by number or name, as people typed them. `jobs` None: what the definition says, else what the
     machine has; `is_parallel` False: one at a time. `must_resume`: nothing to resume is
-    an error instead of a new run.
+    an error instead of a new run. `is_recorded` False: nothing of the run is kept. `is_trusted`: an imported run may
+    be carried on. What is said of snapshots here wins over the definition (None: as it says; 0: none).
     """
 
     source: str | None = None
@@ -44,6 +45,13 @@ class Options(NamedTuple):
     jobs: int | None = None
     is_parallel: bool | None = None
     keep_going: bool = False
+    validate: bool = False
+    is_trusted: bool = False
+    is_recorded: bool = True
+    checkpoint_every: int | None = None
+    checkpoint_interval_s: float | None = None
+    max_snapshots: int | None = None
+    policy: str | None = None
     params: Mapping[str, str] = {}
     extra_environment: Mapping[str, str] = {}
     checkpoint_dir: str | None = None

@@ -18,6 +18,7 @@ FLOORS = (
     ("recovery",),
     ("session",),
     ("inspection",),
+    ("keeping",),
     ("cli",),
     ("__main__",),
 )

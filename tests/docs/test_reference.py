@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import clean_env, newest_run_of, run_program
 from tests.docs.documents import ROOT, documents, first_cells, section, words_in
 from workflow import errors
+from workflow.cli.checkpoint import VERBS
 from workflow.cli.main import COMMANDS
 from workflow.cli.running import LATER_OPTIONS, MOOT_OPTIONS
 from workflow.definition import schemas
@@ -31,6 +32,22 @@ def documented_words(text: str) -> set[str]:
 
 
 # ---------------------------------------------------------------- command line
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_option_of_a_checkpoint_verb_is_in_the_reference_and_no_other(verb: str) -> None:
+    group = importlib.import_module(COMMANDS["checkpoint"]).checkpoint
+    command = group.get_command(click.Context(group), verb)
+    there = {"-h", "--help"}
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            there.update(parameter.opts, parameter.secondary_opts)
+    said = documented_words(section(page("checkpoint.md"), f"workflow checkpoint {verb}"))
+    assert said | documented_words(section(page("checkpoint.md"), "Options that every verb has")) == there
+
+
+def test_the_checkpoint_reference_has_a_section_for_every_verb_and_no_other() -> None:
+    assert set(re.findall(r"^## workflow checkpoint (\w+)$", page("checkpoint.md"), re.MULTILINE)) == set(VERBS)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -16,6 +16,13 @@ RESUME_SH = "resume.sh"
 STATE_DIR = "state"
 LOGS_DIR = "logs"
 LIB_DIR = "lib"
+SNAPSHOTS_DIR = "snapshots"
+PINNED = "pinned"
+ABANDONED = "abandoned"
+IMPORTED = "imported"
+TRASH = ".trash-"  # a run that is being removed, under the lock of nobody: swept by the next cleaner
+ARCHIVE_ENDINGS = (".tar.gz", ".tar.zst")
+SNAPSHOT_ID = re.compile(r"(workflow_\d{8}_\d{6}(?:_\d+)?)@(\d+)\Z")
 CACHE_DIR = "cache"
 DAMAGED = ".damaged"
 TEMPORARY = ".tmp-"
@@ -96,6 +103,29 @@ class RunLayout:
     @property
     def logs_dir(self) -> str:
         return f"{self.path}/{LOGS_DIR}"
+
+    @property
+    def snapshots_dir(self) -> str:
+        return f"{self.path}/{SNAPSHOTS_DIR}"
+
+    def snapshot(self, number: int, trigger: str) -> str:
+        """HISTORY: the state of the run at one moment; `trigger` is manual, auto, error or completion."""
+        return f"{self.path}/{SNAPSHOTS_DIR}/{number:04d}_{trigger}.json"
+
+    @property
+    def pinned(self) -> str:
+        """A person's word that the run is to be kept: nothing that cleans removes it."""
+        return f"{self.path}/{PINNED}"
+
+    @property
+    def abandoned(self) -> str:
+        """A person's word, or the retention's, that nobody will carry the run on."""
+        return f"{self.path}/{ABANDONED}"
+
+    @property
+    def imported(self) -> str:
+        """Where an imported run came from; it is carried on only by who says that they trust it."""
+        return f"{self.path}/{STATE_DIR}/{IMPORTED}"
 
     def marker(self, number: int) -> str:
         return f"{self.path}/step_{number:02d}.complete"

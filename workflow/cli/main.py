@@ -21,10 +21,12 @@ COMMANDS = {
     "mark": "workflow.cli.marking",
     "approve": "workflow.cli.marking",
     "graph": "workflow.cli.graph",
+    "checkpoint": "workflow.cli.checkpoint",
     "schema": "workflow.cli.looking",
     "lint": "workflow.cli.looking",
 }
-LATER = ("explain", "checkpoint", "checkpoints", "report", "init", "doctor", "metrics")
+ALIASES = {"checkpoints": "checkpoint"}
+LATER = ("explain", "report", "init", "doctor", "metrics")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -101,7 +103,7 @@ def _command(words: list[str]) -> tuple[str, list[str]]:
         return "status", rest
     if not words or words[0].startswith("-"):
         return "run", words
-    name = words[0]
+    name = ALIASES.get(words[0], words[0])
     if name in COMMANDS:
         return name, words[1:]
     if name in LATER:
@@ -156,6 +158,7 @@ workflow runs numbered shell steps and, after any crash, carries on where it was
   workflow graph [SOURCE]       the picture of the steps: what waits for what
   workflow mark RUN STEP        --done or --pending: your word on a step
   workflow approve [RUN] STEP   say yes to a step that asks; --reject says no
+  workflow checkpoint VERB      list, show, validate, clean, pack and go back: see its --help
   workflow lint [SOURCE]        check a definition
   workflow schema NAME          the JSON Schema of a file or an answer
 

@@ -6,11 +6,11 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 
-from workflow.definition import graph, groups, matrix, needs, numbering, options, rules
+from workflow.definition import graph, groups, matrix, needs, numbering, options, rules, settings
 from workflow.definition.matrix import Variant
 from workflow.definition.raw import RawStep, RawWorkflow
 from workflow.errors import Problem, UsageError, listed, nearest, one_line
-from workflow.model import CheckpointSettings, Limits, Step, Workflow
+from workflow.model import Limits, Step, Workflow
 
 # A cycle through thousands of steps is shown by its two ends.
 _MOST_SHOWN_OF_A_CYCLE = 50
@@ -62,7 +62,7 @@ def build(
         source=source,
         steps=tuple(sorted(steps, key=lambda step: step.number)),
         time_limit_s=time_limit_s,
-        checkpoints=CheckpointSettings(**raw.values.get("checkpoints", {})),
+        checkpoints=settings.checkpoint_settings(raw.values.get("checkpoints", {})),
         limits=limits,
     )
 

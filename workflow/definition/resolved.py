@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-from workflow.model import NO_RULES, CheckpointSettings, Limits, Repeat, Retries, Rules, Source, Step, Workflow
+from workflow.definition.settings import checkpoint_settings, section
+from workflow.model import NO_RULES, Limits, Repeat, Retries, Rules, Source, Step, Workflow
 
 _PAIRS = ("env", "params")
 _LISTS = ("interpreter", "needs", "outputs")
@@ -28,9 +29,7 @@ def resolved(workflow: Workflow) -> dict[str, Any]:
     }
     if workflow.time_limit_s is not None:
         document["time_limit_s"] = workflow.time_limit_s
-    settings = dataclasses.asdict(workflow.checkpoints)
-    standard = dataclasses.asdict(CheckpointSettings())
-    changed = {key: value for key, value in settings.items() if value != standard[key]}
+    changed = section(workflow.checkpoints)
     if changed:
         document["checkpoints"] = changed
     limits = _changed(workflow.limits, Limits())
@@ -49,7 +48,7 @@ def from_resolved(document: dict[str, Any]) -> Workflow:
             source=document["source"],
             steps=tuple(_step(entry) for entry in document["steps"]),
             time_limit_s=document.get("time_limit_s"),
-            checkpoints=CheckpointSettings(**document.get("checkpoints", {})),
+            checkpoints=checkpoint_settings(document.get("checkpoints", {})),
             limits=Limits(**document.get("limits", {})),
         )
     except (KeyError, TypeError, AttributeError) as error:

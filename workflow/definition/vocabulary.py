@@ -20,16 +20,7 @@ LATER: dict[str, dict[str, str]] = {
         "side_effects": "saying what a step changes outside the project",
         "archive": "keeping copies of files",
     },
-    "checkpoints": {
-        "enabled": "runs without a checkpoint",
-        "interval_minutes": "snapshots by the clock",
-        "task_interval": "snapshots after so many steps",
-        "validate_on_resume": "whether a resume validates first",
-        "strict_hash_check": "refusing a changed definition on resume",
-        "compress": "compressing finished runs",
-        "max_size_mb": "a limit to the size of a checkpoint",
-        "retention": "removing old runs by age and number",
-    },
+    "checkpoints": {},
     "limits": {},
     "resources": {
         "time": "what is asked of a cluster",

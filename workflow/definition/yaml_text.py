@@ -215,6 +215,8 @@ def _syntax_problem(page: Page, error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     row, column = (mark.line, mark.column) if mark else (0, 0)
     said = error.problem or error.context or "it cannot be read"
+    if "nesting depth" in said:  # newer releases of the library end there before we do
+        return page.problem(f"this is nested more than {DEEPEST_NESTING} deep", row, column)
     if "cannot start any token" in said or "found a tab" in said:
         char = _character_at(page, row, column)
         if char == "\t":

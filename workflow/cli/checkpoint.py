@@ -1,0 +1,53 @@
+"""`workflow checkpoint VERB`: the door to everything that is done with runs while no step is running."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from workflow.errors import UsageError, nearest, one_line
+
+# Verb -> module that defines it under the same name; loaded when it is called. Names of Python's own end in `_`.
+VERBS: dict[str, str] = {}
+ALIASES = {"ls": "list"}
+
+
+class Verbs(click.Group):
+    """Loads only the module of the verb that was typed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        from importlib import import_module
+
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in VERBS:
+            return None
+        module = import_module(VERBS[name])
+        command: Any = getattr(module, name, None) or getattr(module, f"{name}_")
+        return command  # type: ignore[no-any-return]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if not word.startswith("-") and self.get_command(ctx, word) is None:
+            like = nearest(word, [*VERBS, *ALIASES])
+            advice = (
+                f"did you mean: workflow checkpoint {like}?" if like else "what there is: workflow checkpoint --help"
+            )
+            raise UsageError(f"there is no `workflow checkpoint {one_line(word)}`", help=advice)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def checkpoint(ctx: click.Context) -> None:
+    """List, look at, trust, move, clean and go back to runs and their snapshots."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+checkpoints = checkpoint
