@@ -287,3 +287,32 @@ def test_it_agrees_with_the_plain_rules_whatever_happens(data: strategies.DataOb
     assert len(released) == len(set(released))
     assert schedule.next_ready(yes) is None
     assert not schedule.has_ready
+
+
+def test_what_starts_next_is_sure_only_before_everything_that_waits_for_the_one_that_ends() -> None:
+    """A worker may be given its next step before the last one is looked at: the order must not depend on it."""
+    a, b, c, d = step(0, ()), step(1, (0,)), step(2, ()), step(3, (0,))
+    schedule = everything([a, b, c, d])
+    assert schedule.next_ready(lambda _: True) == a
+    assert not schedule.is_next_sure(0)  # b becomes ready, and comes before c
+    without_b = everything([a, c, d])
+    assert without_b.next_ready(lambda _: True) == a
+    assert without_b.is_next_sure(0)
+    assert without_b.next_ready(lambda _: True) == c
+    assert not without_b.is_next_sure(0)  # nothing else is ready
+
+
+def test_what_starts_next_is_sure_within_a_group_and_not_beside_a_lock() -> None:
+    first, second, after = step(0, group="g"), step(1, group="g"), step(3)
+    schedule = everything([first, second, step(2, group="g"), after])
+    assert schedule.next_ready(lambda _: True) == first
+    assert schedule.is_next_sure(0)
+    schedule = everything([first, second, step(2, group="g", rules=Rules(lock="db")), after])
+    assert schedule.next_ready(lambda _: True) == first
+    assert not schedule.is_next_sure(0)
+
+
+def test_a_plain_step_after_the_one_that_ends_comes_before_what_is_ready() -> None:
+    schedule = everything([step(0), step(1), step(2, ())])
+    assert schedule.next_ready(lambda _: True).number == 0
+    assert not schedule.is_next_sure(0)

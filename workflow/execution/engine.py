@@ -235,7 +235,7 @@ class Engine:
         if hand is None or not hand.is_of(event.step, event.epoch, event.attempt, event.phase):
             return  # an answer of an attempt that is settled already
         if event.exit_code is not None:
-            if event.exit_code == 0 and self._schedule.has_ready and self._course.let_go(hand):
+            if event.exit_code == 0 and self._schedule.is_next_sure(event.step) and self._course.let_go(hand):
                 self._start_ready()
             self._course.settle(hand, event.exit_code)
             return

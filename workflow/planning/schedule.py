@@ -78,6 +78,19 @@ class Schedule:
     def has_ready(self) -> bool:
         return bool(self._ready)
 
+    def is_next_sure(self, number: int) -> bool:
+        """Return whether the step that starts next is the same with and without `number` ended well.
+
+        That is so when it comes before everything that waits for `number`; those with a lock, claims or the
+        terminal, which may have to let others pass, are never sure.
+        """
+        if self._ready.keys() != {_NOTHING_SPECIAL}:
+            return False
+        first = self._ready[_NOTHING_SPECIAL][0]
+        if self._next_plain < len(self._plain) and self._plain[self._next_plain] < first:
+            return False
+        return not self._followers or all(first < it for it in self._followers[self._index[number]])
+
     def put_back(self, number: int) -> None:
         """Make a step that was taken ready again: it waits for something besides other steps."""
         self._push(self._index[number])
