@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from workflow.checkpoint import records, renumber, store
+from workflow.checkpoint import records, renumber, snapshots, store
 from workflow.checkpoint.ahead import NOTHING
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
@@ -27,6 +27,7 @@ def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_ru
     Only under the lock of the run. Raises NotRecordedError.
     """
     store.sweep(disk, layout)
+    snapshots.sweep(disk, layout)
     is_changed = _adopt(opened, layout, disk, tell, end_running)
     # What was read ahead is older than an outcome that was only now taken over.
     ahead = (lambda: NOTHING) if opened.ahead is None or is_changed else opened.ahead.result

@@ -23,6 +23,7 @@ from workflow.model import Choice, Decision, RunStatus, Status, Workflow
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
 from workflow.planning.record import Recorded, nothing_recorded
+from workflow.planning.tasks import with_past
 from workflow.recovery import mind_interrupted, recover, warn_of_changes
 
 __all__ = [
@@ -252,6 +253,7 @@ class _Run:
         from workflow.execution.inbox import Inbox
         from workflow.execution.local import LocalExecutor
         from workflow.execution.slots import Slots
+        from workflow.execution.snapshotting import Snapshotting
 
         started = time.monotonic()
         # What was read so far stays for the whole run: the collector need not walk it ever again.
@@ -273,6 +275,9 @@ class _Run:
             ),
         )
         committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
+        snapshotting = Snapshotting(
+            self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
+        )
         named_locks = NamedLocks(_locks_directory(), self.disk, self.layout.path)
         inbox.catch_signals()
         try:
@@ -292,13 +297,14 @@ class _Run:
                 master=master,
                 slots=Slots(self.jobs, self.workflow.limits, named_locks),
                 approvals=Approvals(self.layout, self.disk, approve, user_name()),
+                snapshotting=snapshotting,
                 keep_going=self.options.keep_going,
             )
             exit_code = engine.run()
             board = engine.board
             executor.close(board.uncommitted)
             error = board.error
-            statuses = _with_past(board.statuses, recorded)
+            statuses = with_past(board.statuses, recorded)
             status = _run_status(statuses, self.workflow)
             try:
                 committer.close()
@@ -312,6 +318,8 @@ class _Run:
                 statuses, decisions, skip_failed=self.options.skip_failed
             ):
                 exit_code = errors.EXIT_STEP_FAILED
+            for notice in snapshotting.finish(statuses, status) if error is None else ():
+                self.tell(notice)
             self._finish(error)
             counts: dict[Status, int] = {}
             for it in board.statuses.values():
@@ -365,16 +373,6 @@ class _Durations:
     def on_event(self, event: Event) -> None:
         if isinstance(event, StepFinished) and event.status is Status.SUCCEEDED:
             self.seconds[event.step.name] = event.duration_s
-
-
-def _with_past(statuses: dict[int, Status], recorded: Recorded) -> dict[int, Status]:
-    """Return the statuses with those of steps that were left as they were."""
-    return {
-        number: Status.FAILED
-        if status is Status.PENDING and (fact := recorded.facts.get(number)) and fact.last == "failed"
-        else status
-        for number, status in statuses.items()
-    }
 
 
 def _run_status(statuses: dict[int, Status], workflow: Workflow) -> RunStatus:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from workflow.checkpoint import locks, records, store
 from workflow.checkpoint.durable import Disk, not_recorded
-from workflow.checkpoint.layout import FORMAT_VERSION, CheckpointRoot, RunLayout
+from workflow.checkpoint.layout import FORMAT_VERSION, TEMPORARY, CheckpointRoot, RunLayout
 from workflow.checkpoint.records import Document, RecordDamagedError, RecordNewerError
 from workflow.errors import CheckpointError, NotRecordedError, UsageError, one_line
 from workflow.errors import listed as in_words
@@ -180,6 +180,16 @@ def remove(disk: Disk, layout: RunLayout, entries: list[Entry]) -> int:
         except OSError as error:
             raise not_recorded(error, layout.snapshots_dir) from error
     return freed_bytes
+
+
+def sweep(disk: Disk, layout: RunLayout) -> None:
+    """Remove what a kill left of a snapshot that was being written."""
+    try:
+        if any(name.startswith(TEMPORARY) for name in os.listdir(layout.snapshots_dir)):
+            with _numbering(disk, layout):
+                return  # taking the lock does it
+    except (OSError, NotRecordedError):  # there are none, or somebody writes one just now: nothing reads these
+        return
 
 
 def _remove(disk: Disk, entries: list[Entry]) -> int:
