@@ -15,16 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from workflow import errors
 from workflow.checkpoint import durable, history, locks, records, store
 from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
-from workflow.checkpoint.master import DONE, MasterFacts, MasterWriter
+from workflow.checkpoint.master import MasterFacts, MasterWriter
 from workflow.definition import resolved
 from workflow.errors import NotRecordedError, UsageError, WorkflowError
 from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, StepFinished
-from workflow.model import Choice, Decision, RunStatus, Status, Workflow
+from workflow.model import Choice, Decision, Status, Workflow
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
+from workflow.planning.outcome import is_left_failed, run_status, with_past
 from workflow.planning.record import Recorded, nothing_recorded
-from workflow.planning.tasks import with_past
-from workflow.recovery import mind_interrupted, recover, warn_of_changes
+from workflow.recovery import go_back, mind_interrupted, recover, warn_of_changes
 
 __all__ = [
     "NEWEST",
@@ -158,6 +158,7 @@ class _Run:
         for notice in self.opened.notices:
             self.tell(notice)
         recorded = self.recover()
+        go_back(self.opened, self.layout, self.disk, recorded, self.tell, user=user_name())
         decisions = decide(
             self.workflow.steps, self.opened.order, recorded.facts, self.opened.request, recorded.markers
         )
@@ -305,7 +306,7 @@ class _Run:
             executor.close(board.uncommitted)
             error = board.error
             statuses = with_past(board.statuses, recorded)
-            status = _run_status(statuses, self.workflow)
+            status = run_status(statuses, self.workflow)
             try:
                 committer.close()
                 master.write(statuses, (), status)
@@ -314,7 +315,7 @@ class _Run:
             if error is not None:
                 exit_code = error.exit_code
                 self.tell(Notice(error.message, error.help, "error"))
-            elif exit_code == errors.EXIT_OK and _is_left_failed(
+            elif exit_code == errors.EXIT_OK and is_left_failed(
                 statuses, decisions, skip_failed=self.options.skip_failed
             ):
                 exit_code = errors.EXIT_STEP_FAILED
@@ -373,22 +374,6 @@ class _Durations:
     def on_event(self, event: Event) -> None:
         if isinstance(event, StepFinished) and event.status is Status.SUCCEEDED:
             self.seconds[event.step.name] = event.duration_s
-
-
-def _run_status(statuses: dict[int, Status], workflow: Workflow) -> RunStatus:
-    tolerant = {step.number for step in workflow.steps if step.rules.continue_on_error}
-    statuses = {
-        number: status for number, status in statuses.items() if not (status is Status.FAILED and number in tolerant)
-    }
-    if all(status in DONE or status is Status.SKIPPED for status in statuses.values()):
-        return RunStatus.COMPLETED
-    return RunStatus.FAILED if Status.FAILED in statuses.values() else RunStatus.PAUSED
-
-
-def _is_left_failed(statuses: dict[int, Status], decisions: dict[int, Decision], *, skip_failed: bool) -> bool:
-    return skip_failed and any(
-        decisions[number].choice is Choice.LEAVE and status is Status.FAILED for number, status in statuses.items()
-    )
 
 
 def _jobs(options: Options, workflow: Workflow) -> int:

@@ -19,8 +19,9 @@ from workflow.execution.board import Board
 from workflow.execution.in_hand import RUN, InHand
 from workflow.execution.printed_marks import MOST_A_LOOK_BYTES, MarkScan
 from workflow.model import RunStatus, Status, Workflow
+from workflow.planning.outcome import with_past
 from workflow.planning.record import Recorded
-from workflow.planning.tasks import WORDS, Tasks, with_past
+from workflow.planning.tasks import WORDS, Tasks
 
 # A step that asks again and again, in one breath, is given this many.
 MOST_ASKED_AT_ONCE = 20
@@ -183,7 +184,7 @@ class Snapshotting:
         running: Sequence[tuple[int, int]],
         status: RunStatus,
     ) -> list[Notice]:
-        statuses = with_past(statuses, self._recorded)
+        statuses = with_past(dict(statuses), self._recorded)
         words = {number: WORDS.get(it, "pending") for number, it in statuses.items()}
         document = self._master.document(statuses, running, status)
         document["tasks"] = self._tasks.as_of(words)

@@ -15,13 +15,21 @@ from workflow.planning.record import read_record
 from workflow.planning.tasks import STATUSES, tasks_of
 
 
-def present(layout: RunLayout, workflow: Workflow, stored: Document, order: list[int], *, user: str) -> Document:
+def present(
+    layout: RunLayout,
+    workflow: Workflow,
+    stored: Document,
+    order: list[int],
+    *,
+    user: str,
+    is_live: bool | None = None,
+) -> Document:
     """Return the keys of checkpoint.json and `tasks`, by markers and states. Writes nothing and waits for nothing.
 
     What only the runner knows (shell, host, pid, whether it asks) is taken from checkpoint.json, where that is whole.
     """
     recorded = read_record(layout, workflow, order)
-    status = documents.status_document(layout, workflow, stored, order, recorded)
+    status = documents.status_document(layout, workflow, stored, order, recorded, is_live=is_live)
     words = {step["step"]: step["status"] for step in status["steps"]}
     last = _master(layout)
     mode = _mapping(last.get("execution_mode"))
@@ -38,7 +46,7 @@ def present(layout: RunLayout, workflow: Workflow, stored: Document, order: list
         values=recorded.values,
         is_parallel=mode.get("parallel") is True,
     )
-    is_live = status["status"] in ("in_progress", "retrying")
+    is_live = status["status"] in (RunStatus.IN_PROGRESS.value, RunStatus.RETRYING.value)
     running = documents.running_steps(layout, is_live=is_live)
     statuses = {number: STATUSES.get(word, Status.PENDING) for number, word in words.items()}
     document = facts.document(

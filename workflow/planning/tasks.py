@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from workflow.checkpoint import records, snapshots, store
+from workflow.checkpoint import commits, records, snapshots, store
 from workflow.checkpoint.layout import RunLayout, label
 from workflow.checkpoint.marker import Marker
 from workflow.checkpoint.records import StepRecord
@@ -31,16 +31,6 @@ STATUSES = {word: status for status, word in reversed(WORDS.items())}
 
 # What one snapshot of a runner may read of steps that completed before: beyond that, the markers must do.
 MOST_STATES_READ = 500
-
-
-def with_past(statuses: Mapping[int, Status], recorded: Recorded) -> dict[int, Status]:
-    """Return the statuses with those of steps that were left as they were."""
-    return {
-        number: Status.FAILED
-        if status is Status.PENDING and (fact := recorded.facts.get(number)) and fact.last == "failed"
-        else status
-        for number, status in statuses.items()
-    }
 
 
 def tasks_of(workflow: Workflow, layout: RunLayout, recorded: Recorded, words: Mapping[int, str]) -> dict[str, Task]:
@@ -89,6 +79,7 @@ class Tasks:
 
     def _before(self) -> dict[int, Task]:
         """Return what is known of steps that ran before: from the last snapshot, else from states and markers."""
+        repeated = {step.number for step in self._workflow.steps if step.rules.repeat is not None}
         known = _of_newest(self._layout) if self._recorded.markers else {}
         left = self._most_read
         entries = {}
@@ -99,8 +90,10 @@ class Tasks:
                 marker = self._recorded.markers.get(number)
                 if marker is None:
                     past = self._recorded.past.get(number)
-                    if past:
-                        entries[number] = _of_attempts(step.name, past)
+                    if past or number in repeated:
+                        entries[number] = _of_attempts(step.name, past or ())
+                    if number in repeated:
+                        entries[number]["iterations"] = commits.iterations_done(self._layout, number, step.name)
                     continue
                 task = known.get(label(number))
                 if task is not None and is_of(task, marker):
@@ -169,7 +162,9 @@ def _entry(
 
 def _of_record(record: StepRecord, epoch: int) -> Task:
     if record.status is not Status.SUCCEEDED:
-        return _of_attempts(record.step.name, record.attempts)
+        task = _of_attempts(record.step.name, record.attempts)
+        # Of a loop that goes on, how far it is: who goes back to this takes up the loop there.
+        return task if record.step.rules.repeat is None else {**task, "iterations": record.iteration}
     last = record.attempts[-1] if record.attempts else None
     return _entry(
         record.step.name,
