@@ -191,20 +191,18 @@ def resume(run_id: str | None, mission: str | None, checkpoint: str | None, dry_
 
 def _one_name(run_id: str | None, mission: str | None, checkpoint: str | None) -> str:
     """Return what is to be resumed: a run, or a snapshot of it. Raises UsageError where words contradict each other."""
-    names = list(dict.fromkeys(name for name in (run_id, mission) if name is not None))
-    if checkpoint is not None and len(names) == 1:
+    names = list(dict.fromkeys(name for name in (run_id, mission) if name))
+    if checkpoint and len(names) == 1:
         if checkpoint.isdigit():
             return f"{names[0]}@{checkpoint}"
         if checkpoint.partition("@")[0] == names[0]:
             return checkpoint
-    names += [checkpoint] if checkpoint is not None and checkpoint not in names else []
+    names += [checkpoint] if checkpoint and checkpoint not in names else []
     if len(names) > 1:
         raise UsageError(
             f"{one_line(names[0])} and {one_line(names[1])}: one run is carried on at a time",
             help=f"workflow resume {one_line(names[0])}",
         )
-    if names == [""]:
-        raise UsageError("the name of the run is empty", help="leave it out to carry on the newest one")
     return names[0] if names else NEWEST
 
 
