@@ -213,7 +213,7 @@ def test_everything_works_under_errexit_and_nounset(step: Step) -> None:
 
 @pytest.mark.parametrize("options", ["", "set -eu", "set -f", "IFS=0123456789"])
 def test_f4_step_checkpoint_asks_for_a_snapshot_by_an_event(step: Step, options: str) -> None:
-    text = "step_checkpoint\nstep_checkpoint before the *\nstep_checkpoint 'two\nlines 10'\necho end"
+    text = "step_checkpoint\nstep_checkpoint before 'the *'\nstep_checkpoint 'two\nlines 10'\necho end"
     done = step.run(text, options=options)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"end\n", b"")
     assert step.events.read_bytes() == b"checkpoint \ncheckpoint before the *\ncheckpoint two lines 10\n"

@@ -167,15 +167,22 @@ class Snapshotting:
         return self._write(triggers, board.statuses, running, status)
 
     def finish(self, statuses: Mapping[int, Status], status: RunStatus) -> list[Notice]:
-        """Make the last snapshot of an invocation in which anything happened; return what people should know of it.
+        """Make the last snapshot of an invocation; return what people should know of it.
 
-        That of a completed run tells so; any other is made only where the last one does not tell all.
+        Where nothing happened that the last one does not tell, none is made; but a completed run has one that says so.
         """
         trigger = _AT_THE_END.get(status, "auto")
-        is_told = self._recorded_now == self._recorded_then
-        if not self._is_on or self._recorded_now == 0 or (is_told and trigger != "completion"):
+        if self._recorded_now == 0:  # an outcome may have been taken over, or marked by hand, since the last one
+            is_told = self._said_last() == status.value
+        else:
+            is_told = self._recorded_now == self._recorded_then and trigger != "completion"
+        if is_told or not self._is_on:
             return []
         return self._write([(trigger, "")], statuses, (), status)
+
+    def _said_last(self) -> str | None:
+        newest = snapshots.newest(self._layout)
+        return None if newest is None else snapshots.head(newest).status
 
     def _write(
         self,
