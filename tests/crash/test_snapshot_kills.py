@@ -13,7 +13,6 @@ from tests.conftest import Project
 from tests.crash.recovering import (
     KILLED,
     Snapshot,
-    assert_recovers,
     chooser,
     kept_for_reuse,
     leftovers,
@@ -264,5 +263,6 @@ def test_a_kill_while_going_back_leaves_a_run_that_can_simply_be_resumed(project
     assert what_is_left(project).done == {0, 1}
     plan = project.run("resume", "--dry-run").stdout
     assert plan.count(f"forced: completed after {name}") == 2
-    assert_recovers(project, STEPS)
+    assert project.run("resume").returncode == 0
+    assert what_is_left(project).done == set(range(STEPS))
     assert Counter(project.executions) == {"00": 1, "01": 1, "02": 2, "03": 2}
