@@ -9,7 +9,9 @@ import click
 from workflow.errors import UsageError, nearest, one_line
 
 # Verb -> module that defines it under the same name; loaded when it is called. Names of Python's own end in `_`.
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "create": "workflow.cli.checkpoint_making",
+}
 ALIASES = {"ls": "list"}
 
 
