@@ -6,22 +6,25 @@ and the library call this; nothing below knows of either.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from workflow import errors
+from workflow import errors, unkept
 from workflow.checkpoint import durable, history, locks, records, store
 from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
-from workflow.checkpoint.master import DONE, MasterFacts, MasterWriter
+from workflow.checkpoint.master import MasterFacts, MasterWriter
 from workflow.definition import resolved
+from workflow.definition.files import shown_path
 from workflow.errors import NotRecordedError, UsageError, WorkflowError
 from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, StepFinished
-from workflow.model import Choice, Decision, RunStatus, Status, Workflow
-from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
+from workflow.model import Choice, Decision, Status, Workflow
+from workflow.opening import DEFAULT_DIRECTORY, NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
+from workflow.planning.outcome import is_left_failed, run_status, with_past
 from workflow.planning.record import Recorded, nothing_recorded
 from workflow.recovery import mind_interrupted, recover, warn_of_changes
 
@@ -108,7 +111,25 @@ def _run(
     ask: Callable[[str], bool] | None,
     approve: Callable[[str], bool] | None,
 ) -> int:
-    disk = durable.Disk(private=opened.workflow.checkpoints.private, faults=_faults())
+    settings = opened.workflow.checkpoints
+    disk = durable.Disk(private=settings.private, faults=_faults())
+    try:
+        if settings.enabled:
+            return _go(options, opened, disk, observers, ask, approve)
+        with unkept.temporary_root(os.environ.get("TMPDIR")) as root:
+            return _go(options, opened._replace(root=root), disk, observers, ask, approve)
+    finally:
+        disk.close()
+
+
+def _go(
+    options: Options,
+    opened: Opened,
+    disk: durable.Disk,
+    observers: Sequence[Observer],
+    ask: Callable[[str], bool] | None,
+    approve: Callable[[str], bool] | None,
+) -> int:
     now_at = time.time()
     layout = opened.layout or _create(opened, disk, now_at)
     lock = opened.lock or locks.acquire_run(layout)
@@ -116,13 +137,13 @@ def _run(
         return _Run(options, opened, layout, disk, observers, now_at).go(ask, approve)
     finally:
         lock.release()
-        disk.close()
 
 
 def _create(opened: Opened, disk: durable.Disk, now_at: float) -> RunLayout:
-    with open(_checkpoint_readme(), "rb") as file:
-        readme = file.read()
-    store.prepare_root(opened.root, disk, readme)
+    if opened.workflow.checkpoints.enabled:
+        with open(_checkpoint_readme(), "rb") as file:
+            readme = file.read()
+        store.prepare_root(opened.root, disk, readme)
     return store.create_run(opened.root, disk, now_at)
 
 
@@ -199,9 +220,14 @@ class _Run:
         from workflow.execution.steps_program import resume_program, steps_program
 
         layout, disk, workflow, stored = self.layout, self.disk, self.workflow, self.opened.stored
-        definition = resolved.resolved(workflow)
+        # Where the run lies is no part of what it does.
+        checkpoints = dataclasses.replace(workflow.checkpoints, directory=DEFAULT_DIRECTORY)
+        definition = resolved.resolved(dataclasses.replace(workflow, checkpoints=checkpoints))
+        policy_file = None if workflow.policy is None else shown_path(workflow.project, workflow.policy)
         derived = (layout.steps_sh, layout.resume_sh, *(f"{layout.lib}/{name}" for name in LIBRARY))
-        is_same = stored is not None and stored.get("definition") == definition and all(map(os.path.exists, derived))
+        about_same = {"definition": definition, "policy_file": policy_file}
+        is_same = stored is not None and all(stored.get(key) == value for key, value in about_same.items())
+        is_same = is_same and all(map(os.path.exists, derived))
         locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
         store.write_epoch(disk, layout, self.epoch)
         if stored is not None and is_same:
@@ -231,6 +257,7 @@ class _Run:
             "epoch": self.epoch,
             "command": self.options.command,
             "params": dict(self.opened.params),
+            "policy_file": policy_file,
             "definition": definition,
         }
         store.write_definition(disk, layout, about)
@@ -298,8 +325,8 @@ class _Run:
             board = engine.board
             executor.close(board.uncommitted)
             error = board.error
-            statuses = _with_past(board.statuses, recorded)
-            status = _run_status(statuses, self.workflow)
+            statuses = with_past(board.statuses, recorded)
+            status = run_status(statuses, self.workflow)
             try:
                 committer.close()
                 master.write(statuses, (), status)
@@ -307,8 +334,9 @@ class _Run:
                 error = error or late
             if error is not None:
                 exit_code = error.exit_code
-                self.tell(Notice(error.message, error.help, "error"))
-            elif exit_code == errors.EXIT_OK and _is_left_failed(
+                is_kept = self.workflow.checkpoints.enabled
+                self.tell(Notice(error.message, error.help if is_kept else unkept.help_of(error.help), "error"))
+            elif exit_code == errors.EXIT_OK and is_left_failed(
                 statuses, decisions, skip_failed=self.options.skip_failed
             ):
                 exit_code = errors.EXIT_STEP_FAILED
@@ -353,6 +381,9 @@ class _Run:
             return
 
     def _resume_command(self) -> str:
+        """Return how to go on; empty where nothing is kept that one could go on with."""
+        if not self.workflow.checkpoints.enabled:
+            return ""
         return resume_command(self.opened.root, project_directory(), self.layout.run_id)
 
 
@@ -365,32 +396,6 @@ class _Durations:
     def on_event(self, event: Event) -> None:
         if isinstance(event, StepFinished) and event.status is Status.SUCCEEDED:
             self.seconds[event.step.name] = event.duration_s
-
-
-def _with_past(statuses: dict[int, Status], recorded: Recorded) -> dict[int, Status]:
-    """Return the statuses with those of steps that were left as they were."""
-    return {
-        number: Status.FAILED
-        if status is Status.PENDING and (fact := recorded.facts.get(number)) and fact.last == "failed"
-        else status
-        for number, status in statuses.items()
-    }
-
-
-def _run_status(statuses: dict[int, Status], workflow: Workflow) -> RunStatus:
-    tolerant = {step.number for step in workflow.steps if step.rules.continue_on_error}
-    statuses = {
-        number: status for number, status in statuses.items() if not (status is Status.FAILED and number in tolerant)
-    }
-    if all(status in DONE or status is Status.SKIPPED for status in statuses.values()):
-        return RunStatus.COMPLETED
-    return RunStatus.FAILED if Status.FAILED in statuses.values() else RunStatus.PAUSED
-
-
-def _is_left_failed(statuses: dict[int, Status], decisions: dict[int, Decision], *, skip_failed: bool) -> bool:
-    return skip_failed and any(
-        decisions[number].choice is Choice.LEAVE and status is Status.FAILED for number, status in statuses.items()
-    )
 
 
 def _jobs(options: Options, workflow: Workflow) -> int:

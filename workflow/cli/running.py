@@ -18,8 +18,6 @@ from workflow.session import run as run_session
 LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
     "smart": (("--smart",), True),
     "validate": (("--validate",), True),
-    "policy": (("--policy",), False),
-    "no_checkpoint": (("--no-checkpoint",), True),
     "checkpoint_every": (("--checkpoint-every",), False),
     "checkpoint_interval": (("--checkpoint-interval",), False),
     "metrics_interval": (("--metrics-interval",), False),
@@ -76,7 +74,11 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             help="Variables for the steps, KEY=value a line.",
         ),
+        click.option(
+            "--policy", metavar="FILE", help="Settings, variables and limits that win over those of the definition."
+        ),
         click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints)."),
+        click.option("--no-checkpoint", is_flag=True, help="Keep nothing of the run; it cannot be resumed."),
         click.option(
             "--end-running", is_flag=True, help="End a step that outlived its runner instead of waiting for it."
         ),
@@ -212,6 +214,8 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
         jobs=given["jobs"],
         is_parallel=given["is_parallel"],
         keep_going=given["keep_going"],
+        policy=given["policy"],
+        is_recorded=not given["no_checkpoint"],
         command=shlex.join(["workflow", *sys.argv[1:]]),
     )
 
