@@ -243,7 +243,7 @@ class _Run:
         fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
         disk.write(layout.steps_sh, steps_program(workflow))
         program = resume_program(
-            workflow, layout.run_id, project, self.opened.order, fingerprints, lock_directory=_locks_directory()
+            workflow, layout.run_id, project, self.opened.order, fingerprints, lock_directory=locks_directory()
         )
         disk.write(layout.resume_sh, program)
         disk.make_directory(layout.lib)
@@ -300,7 +300,7 @@ class _Run:
             ),
         )
         committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
-        named_locks = NamedLocks(_locks_directory(), self.disk, self.layout.path)
+        named_locks = NamedLocks(locks_directory(), self.disk, self.layout.path)
         inbox.catch_signals()
         try:
             if any(decision.choice is Choice.RUN for decision in decisions.values()):
@@ -410,7 +410,7 @@ def _jobs(options: Options, workflow: Workflow) -> int:
     return options.jobs or declared or processors()
 
 
-def _locks_directory() -> str:
+def locks_directory() -> str:
     """Return where the named locks of this user are: the same for all projects on this machine."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     if not os.path.isabs(state):  # no home at all, as in some containers

@@ -13,7 +13,7 @@ from workflow.checkpoint.durable import not_recorded
 from workflow.errors import NotRecordedError, one_line
 
 # File systems without nameless files say one of these; any other answer is the truth about the directory.
-_NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
+_NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
 
 
 def make_private_directory(parent: str, prefix: str) -> str:

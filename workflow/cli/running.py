@@ -6,13 +6,16 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from workflow.errors import EXIT_OK, EXIT_WORK_TO_DO, UsageError, one_line, printable
+from workflow.errors import EXIT_OK, EXIT_WORK_TO_DO, UsageError, WorkflowError, one_line, printable
 from workflow.session import NEWEST, Options, environment
 from workflow.session import run as run_session
+
+if TYPE_CHECKING:
+    from workflow.reporting.github import GitHubActions
 
 # Options of the contract whose behaviour comes later: refused, never ignored.
 LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
@@ -253,13 +256,33 @@ def _run(options: Options, given: dict[str, Any]) -> int:
         quiet=given["quiet"],
         verbose=given["verbose"],
     )
+    github = _github()
     try:
         is_there = not given["is_auto"] and sys.stdin.isatty() and sys.stderr.isatty()
         # `--force` is a yes to what we ask about the run, and none to what a step asks of a person.
         approve = _confirm if is_there and not given["force"] else None
-        return run_session(options, [observer], _asker(given, is_there=is_there), approve)
+        observers = [observer] if github is None else [observer, github]
+        return run_session(options, observers, _asker(given, is_there=is_there), approve)
+    except WorkflowError as error:
+        if github is not None:
+            github.refuse(error)
+        raise
     finally:
         observer.close()
+
+
+def _github() -> GitHubActions | None:
+    """Return who tells GitHub Actions of the run; None anywhere else."""
+    environ = environment()
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return None
+    from workflow.reporting.github import GitHubActions
+
+    return GitHubActions(
+        sys.stderr,
+        summary_path=environ.get("GITHUB_STEP_SUMMARY", ""),
+        workspace=environ.get("GITHUB_WORKSPACE", ""),
+    )
 
 
 def _asker(given: dict[str, Any], *, is_there: bool) -> Callable[[str], bool] | None:

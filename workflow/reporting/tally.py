@@ -41,6 +41,11 @@ class Tally:
         """Whether the run can be looked at and resumed once it is over."""
         return self.started is None or self.started.workflow.checkpoints.enabled
 
+    @property
+    def ends_of_steps(self) -> list[tuple[StepFinished, str]]:
+        """The ends that were told of, in that order, with the title of each step."""
+        return self._ends
+
     def decision(self, number: int) -> Decision | None:
         return None if self.started is None else self.started.decisions.get(number)
 
