@@ -60,7 +60,9 @@ def why_not_writable(directory: str) -> str:
         # A file without a name is gone when it is closed, and no directory changes.
         fd = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        return "" if error.errno in _NO_NAMELESS_FILES else str(error.strerror)
+        if error.errno not in _NO_NAMELESS_FILES:
+            return str(error.strerror)
+        return "" if os.statvfs(directory).f_blocks else "it is no place for files"
     try:
         os.write(fd, b"workflow")
     except OSError as error:

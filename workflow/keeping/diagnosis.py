@@ -137,8 +137,10 @@ def _kept(root: CheckpointRoot) -> Iterator[Check]:
     place = _existing(root.path)
     shown = one_line(root.path) + ("" if place == root.path else f" (not there yet; looked at {one_line(place)})")
     elsewhere = "keep the checkpoints elsewhere: --checkpoint-dir DIR, or CHECKPOINT_DIR=DIR"
-    if os.path.lexists(root.path) and not os.path.isdir(root.path):
-        yield Check("checkpoint directory", WRONG, f"{shown} is no directory", f"move it away, or {elsewhere}")
+    in_the_way = next((path for path in _upwards(root.path) if os.path.lexists(path)), place)
+    if not os.path.isdir(in_the_way):
+        told = f"{one_line(in_the_way)} is no directory"
+        yield Check("checkpoint directory", WRONG, told, f"move it away, or {elsewhere}")
         return
     reason = why_not_writable(place)
     if reason:
@@ -160,9 +162,15 @@ def _kept(root: CheckpointRoot) -> Iterator[Check]:
 
 
 def _existing(path: str) -> str:
-    while not os.path.isdir(path) and os.path.dirname(path) != path:
-        path = os.path.dirname(path)
-    return path
+    """Return a directory, or the nearest one above it that is there."""
+    return next(filter(os.path.isdir, _upwards(path)), "/")
+
+
+def _upwards(path: str) -> Iterator[str]:
+    yield path
+    while (above := os.path.dirname(path)) != path:
+        path = above
+        yield path
 
 
 def _why_no_lock(directory: str) -> str:
