@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from workflow import errors, unkept
+from workflow import errors
 from workflow.checkpoint import durable, history, locks, records, store
 from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
 from workflow.checkpoint.master import MasterFacts, MasterWriter
@@ -116,6 +116,8 @@ def _run(
     try:
         if settings.enabled:
             return _go(options, opened, disk, observers, ask, approve)
+        from workflow import unkept
+
         with unkept.temporary_root(os.environ.get("TMPDIR")) as root:
             return _go(options, opened._replace(root=root), disk, observers, ask, approve)
     finally:
@@ -334,8 +336,7 @@ class _Run:
                 error = error or late
             if error is not None:
                 exit_code = error.exit_code
-                is_kept = self.workflow.checkpoints.enabled
-                self.tell(Notice(error.message, error.help if is_kept else unkept.help_of(error.help), "error"))
+                self.tell(Notice(error.message, self._help_of(error), "error"))
             elif exit_code == errors.EXIT_OK and is_left_failed(
                 statuses, decisions, skip_failed=self.options.skip_failed
             ):
@@ -379,6 +380,13 @@ class _Run:
             self.disk.remove(self.layout.holder, sync=False)
         except NotRecordedError:  # it is for people only, and the lock says who lives
             return
+
+    def _help_of(self, error: WorkflowError) -> str:
+        if self.workflow.checkpoints.enabled:
+            return error.help
+        from workflow.unkept import help_of
+
+        return help_of(error.help)
 
     def _resume_command(self) -> str:
         """Return how to go on; empty where nothing is kept that one could go on with."""

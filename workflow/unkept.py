@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -70,6 +69,8 @@ def help_of(advice: str) -> str:
 
 def _exit_on_signals() -> dict[int, signal._HANDLER]:
     """Make signals that would end us at once unwind the stack instead; return the handlers there were."""
+    import threading
+
     if threading.current_thread() is not threading.main_thread():
         return {}
     before: dict[int, signal._HANDLER] = {}

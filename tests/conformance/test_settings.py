@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+import yaml
 
 from tests.cli.support import document, tree
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
+from tests.docs.documents import section
 
 S37 = {
     "enabled": True,
@@ -126,3 +129,22 @@ def test_s21_a_policy_that_is_not_there_is_an_error_and_nothing_runs(project: Pr
     assert result.returncode == 2
     assert "there is no policy gone.yaml" in result.stderr
     assert project.executions == []
+
+
+def test_s56_every_cadence_that_is_advised_can_be_set(project: Project) -> None:
+    page = (ROOT / "docs/how-to/settings.md").read_text(encoding="utf-8")
+    rows = [row for row in section(page, "How often a snapshot is made").splitlines() if row.startswith("| ")][1:]
+    advised = [dict(yaml.safe_load(word) for word in re.findall(r"`([^`]+)`", row)) for row in _as_pairs(rows)]
+    # Short steps: every ten; long ones: every five minutes.
+    assert {"task_interval": 10, "interval_minutes": 0} in advised
+    assert {"interval_minutes": 5} in advised
+    for settings in advised:
+        project.file("workflow.yaml", f"checkpoints: {json.dumps(settings)}\nsteps: [{{run: ':'}}]\n")
+        found = in_force(project)
+        assert {key: found[key][0] for key in settings} == {key: value or None for key, value in settings.items()}
+        assert project.run().returncode == 0
+
+
+def _as_pairs(rows: list[str]) -> list[str]:
+    """Return the rows with `key: value` written as a pair."""
+    return [re.sub(r"`(\w+): (\d+)`", r"`[\1, \2]`", row) for row in rows]

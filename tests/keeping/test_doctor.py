@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.cli.support import assert_helped, assert_refused, document, tree
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
+from tests.docs.documents import section
 from workflow.definition.schemas import schema
 
 
@@ -34,6 +36,12 @@ def test_a_machine_that_has_everything_is_ready(project: Project) -> None:
     assert answer["checkpoint_dir"] == str(project.path / ".checkpoints")
     assert answer == {**document(project.run("doctor", "--format", "json")), "checks": answer["checks"]}
     assert tree(project) == before
+
+
+def test_every_key_of_the_answer_is_in_the_reference(project: Project) -> None:
+    said = set(re.findall(r"`(\w+)`", section((ROOT / "docs/reference/json.md").read_text(), "workflow doctor --json")))
+    answer = document(project.run("doctor", "--json"))
+    assert set(answer) | set(answer["settings"][0]) | set(answer["checks"][0]) <= said
 
 
 def test_text_says_the_same_and_ends_with_the_verdict(project: Project) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 
 from workflow.checkpoint.durable import not_recorded
 from workflow.errors import NotRecordedError, one_line
@@ -31,6 +30,8 @@ def make_private_directory(parent: str, prefix: str) -> str:
 
 def remove_private_directory(path: str) -> None:
     """Remove what `make_private_directory` made, with all that is in it. Raises NotRecordedError."""
+    import shutil
+
     shutil.rmtree(path, ignore_errors=True)
     if not os.path.lexists(path):
         return
