@@ -234,7 +234,9 @@ class _Run:
         store.write_epoch(disk, layout, self.epoch)
         if stored is not None and is_same:
             return str(stored["plan_hash"])
-        plan_hash = records.digest(records.encode_document(definition))
+        # What is kept of a run, and for how long, is no part of what it does either.
+        plan = {key: value for key, value in definition.items() if key != "checkpoints"}
+        plan_hash = records.digest(records.encode_document(plan))
         # What shells read comes first: a run that has its workflow.json has everything.
         is_inside = store.project_inside(self.opened.root, workflow.project)
         project = (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.cli.support import assert_helped, assert_refused, document, tree
 from tests.conftest import ROOT, Project
 from tests.docs.documents import section
 from workflow.definition.schemas import schema
+from workflow.keeping import diagnosis
 
 
 def checks_of(answer: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -145,6 +148,62 @@ def test_a_run_from_the_future_makes_it_look_at_the_clock(project: Project) -> N
     checks = checks_of(document(project.run("doctor", "--json")))
     assert checks["clock"]["status"] == "note"
     assert "workflow_29990101_000000" in checks["clock"]["detail"]
+
+
+@pytest.fixture
+def looked(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, dict[str, str]]]:
+    """Look at the project from inside this process, so that the machine can be made to have something wrong."""
+    project.steps(1)
+    monkeypatch.chdir(project.path)
+    return lambda: checks_of(diagnosis.diagnosis(None, None))
+
+
+def test_locks_that_shut_nobody_out_are_wrong(
+    looked: Callable[[], dict[str, dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis.fcntl, "flock", lambda _fd, _how: None)
+    assert (looked()["locks"]["status"], "two could hold it" in looked()["locks"]["detail"]) == ("wrong", True)
+
+    def refused(_fd: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(diagnosis.fcntl, "flock", refused)
+    told = looked()["locks"]
+    assert told["status"] == "wrong"
+    assert os.strerror(errno.ENOLCK) in told["detail"]
+    assert "--checkpoint-dir" in told["help"]
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "9p"])
+def test_a_file_system_of_another_machine_is_worth_knowing(
+    looked: Callable[[], dict[str, dict[str, str]]], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(diagnosis, "_file_system", lambda _path: kind)
+    told = looked()["file system"]
+    assert (told["status"], told["detail"].startswith(kind)) == ("note", True)
+
+
+@pytest.mark.parametrize(
+    ("free", "files", "status"), [(0, 10**6, "wrong"), (100, 10**6, "note"), (10**6, 5, "note"), (10**6, 10**6, "ok")]
+)
+def test_space_that_runs_out_is_told(
+    looked: Callable[[], dict[str, dict[str, str]]],
+    monkeypatch: pytest.MonkeyPatch,
+    free: int,
+    files: int,
+    status: str,
+) -> None:
+    numbers = SimpleNamespace(f_bavail=free, f_frsize=4096, f_files=10**6, f_favail=files, f_blocks=10**7)
+    monkeypatch.setattr(diagnosis.os, "statvfs", lambda _path: numbers)
+    assert looked()["free space"]["status"] == status
+
+
+def test_a_clock_that_was_never_set_is_told(
+    looked: Callable[[], dict[str, dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis.time, "time", lambda: 5000.0)
+    assert "1970-01-01" in looked()["clock"]["detail"]
+    assert looked()["clock"]["status"] == "note"
 
 
 def test_what_is_typed_wrong_is_refused(project: Project) -> None:

@@ -178,6 +178,19 @@ def test_a_run_goes_by_what_is_in_force_and_a_resume_by_what_is_then(project: Pr
     assert kept["definition"]["checkpoints"] == {"private": True, "interval_minutes": 2}
 
 
+def test_what_is_kept_is_no_part_of_the_plan(project: Project) -> None:
+    """S55: the hash of the plan tells whether something else would be done, not whether it is kept elsewhere."""
+    project.file("workflow.yaml", "steps: [{run: ':'}]\n")
+    hashes = set()
+    for words, env in (([], {}), ([], {"CHECKPOINT_RETENTION_DAYS": "1"}), (["--checkpoint-dir", "b"], {})):
+        assert project.run("run", *words, env=env).returncode == 0
+        hashes.add(document(project.run("status", "--json", *words))["plan_hash"])
+    assert len(hashes) == 1
+    project.file("workflow.yaml", "steps: [{run: 'true'}]\n")
+    project.run()
+    assert document(project.run("status", "--json"))["plan_hash"] not in hashes
+
+
 @pytest.mark.parametrize("given", ["flag", "environment", "policy", "definition"])
 def test_the_directory_of_runs_is_found_wherever_it_is_given(project: Project, given: str) -> None:
     project.step(0)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from workflow.definition import graph, groups, matrix, needs, numbering, options, rules, settings
 from workflow.definition.matrix import Variant
-from workflow.definition.policy import Policy, apply
 from workflow.definition.raw import RawStep, RawWorkflow
 from workflow.errors import Problem, UsageError, listed, nearest, one_line
 from workflow.model import Limits, Step, Workflow
+
+if TYPE_CHECKING:
+    from workflow.definition.policy import Policy
 
 # A cycle through thousands of steps is shown by its two ends.
 _MOST_SHOWN_OF_A_CYCLE = 50
@@ -33,6 +36,8 @@ def build(
     numbers = numbering.numbers(raw.steps, sizes, problems)
     names = [numbering.name_of(step, number) for step, number in zip(raw.steps, numbers, strict=True)]
     if policy is not None:
+        from workflow.definition.policy import apply
+
         apply(policy, raw, numbers, names, problems)
     variants = {
         index: matrix.variants(step, names[index])

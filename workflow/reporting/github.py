@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # GitHub shows ten annotations of a kind for each step of a job; the last of ours says how many more there are.
 MOST_ANNOTATIONS = 10
-# A summary of more than 1 MiB is not shown at all; what stands in the file already is not ours.
+# Of a summary of more than 1 MiB nothing is shown; others may want to add to it after us.
 LARGEST_SUMMARY_BYTES = 900_000
 TABLE_STEPS = 200
 TOLD_FAILURES = 10
@@ -133,7 +133,15 @@ class GitHubActions:
         if finished.exit_code != 0 and finished.resume_command:
             lines += ["", "To carry on:", "", *fenced([one_line(finished.resume_command)])]
         text = "\n".join(lines) + "\n\n"
-        return text + self._said_by_steps(LARGEST_SUMMARY_BYTES - len(text.encode("utf-8", "backslashreplace")))
+        used_bytes = self._summary_bytes() + len(text.encode("utf-8", "backslashreplace"))
+        return text + self._said_by_steps(max(0, LARGEST_SUMMARY_BYTES - used_bytes))
+
+    def _summary_bytes(self) -> int:
+        """Return how much stands in the summary already."""
+        try:
+            return os.stat(self._summary_path).st_size
+        except OSError:
+            return 0
 
     def _name(self) -> str:
         return "workflow" if self._tally.started is None else self._tally.started.workflow.name
