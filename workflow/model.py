@@ -7,6 +7,7 @@ Durations are seconds as float (`_s`); instants are UTC seconds since the epoch 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -181,6 +182,8 @@ class Workflow:
     `project` is the absolute directory that relative paths and steps start from;
     `source` is the file or directory the definition was read from (absolute).
     `time_limit_s` bounds the run as a whole, `limits` what runs side by side.
+    `policy` is the file (absolute) that changed it, and `said_at` where each setting in `checkpoints` was written
+    down, by its name (`retention.max_age_days`); those that are missing there are standard.
     """
 
     name: str
@@ -190,6 +193,8 @@ class Workflow:
     time_limit_s: float | None = None
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     limits: Limits = field(default_factory=Limits)
+    policy: str | None = field(default=None, compare=False)
+    said_at: Mapping[str, Source] = field(default_factory=dict, compare=False, repr=False)
 
 
 class Status(enum.Enum):

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from workflow.checkpoint import locks, records, snapshots, store
 from workflow.checkpoint.ahead import Ahead
@@ -15,6 +15,7 @@ from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
 from workflow.errors import CheckpointError, UsageError, listed, nearest, one_line
 from workflow.events import Notice
+from workflow.in_force import Flags, directory_in, in_force, policy_of, refuse_unkept
 from workflow.model import Status, Workflow
 from workflow.planning.decision import Request
 
@@ -89,27 +90,36 @@ def checkpoint_root(
     definition: Workflow | None = None,
     *,
     source: str | None = None,
+    policy: str | None = None,
 ) -> CheckpointRoot:
-    """Return the checkpoint directory: flag, else environment, else definition, else `.checkpoints`.
+    """Return the checkpoint directory: flag, else environment, else policy, else definition, else `.checkpoints`.
 
-    `source` is where the definition is, if it has not been read. Raises DefinitionError.
+    `source` and `policy` are where they are, if they have not been read. Raises DefinitionError, UsageError.
     """
-    directory = chosen or environ.get("WORKFLOW_CHECKPOINT_DIR") or environ.get("CHECKPOINT_DIR")
+    directory = chosen or directory_in(environ)
     if not directory:
-        directory = definition.checkpoints.directory if definition is not None else _declared(project, source)
+        directory = definition.checkpoints.directory if definition is not None else _declared(project, source, policy)
     return CheckpointRoot(os.path.normpath(os.path.join(project, directory)))
 
 
-def _declared(project: str, source: str | None) -> str:
-    """Return the checkpoint directory a definition declares; it is read as a whole only where it may declare one."""
+def _declared(project: str, source: str | None, policy: str | None) -> str:
+    """Return the checkpoint directory that is declared; what may declare one is read as a whole only where it does."""
+    if policy is None or not _has_directory(os.path.join(project, policy)):
+        try:
+            path = loader.source_path(project, source)
+        except UsageError:  # nothing to run: whoever needs it says so
+            return DEFAULT_DIRECTORY
+        if not _has_directory(path):
+            return DEFAULT_DIRECTORY
+    return loader.load(project, source, policy=policy).checkpoints.directory
+
+
+def _has_directory(path: str) -> bool:
     try:
-        path = loader.source_path(project, source)
         with open(path, "rb") as file:
-            if not re.search(rb"\bdirectory\b", file.read()):
-                return DEFAULT_DIRECTORY
-    except (UsageError, OSError):  # a steps directory, or nothing at all: whoever needs it says so
-        return DEFAULT_DIRECTORY
-    return loader.load(project, source).checkpoints.directory
+            return re.search(rb"\bdirectory\b", file.read()) is not None
+    except OSError:  # a steps directory, or nothing that can be read: whoever needs it says so
+        return False
 
 
 def resume_command(root: CheckpointRoot, project: str, run_id: str) -> str:
@@ -128,26 +138,45 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
     With `to_run` an old run is locked before anything of it is read that decides.
     Raises DefinitionError, UsageError, CheckpointError, RunBusyError.
     """
+    if options.policy is not None:  # as it was typed: here, wherever the run that is resumed has its project
+        options = options._replace(policy=os.path.abspath(os.path.join(project, options.policy)))
     if options.resume is None or options.force:
-        workflow = loader.load(project, options.source, params=options.params)
-        root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
-        return _opened(options, root, workflow, [])
-    root = checkpoint_root(project, options.checkpoint_dir, environ, source=options.source)
+        return _new(options, project, environ, [])
+    refuse_unkept(in_force(None, _flags(options), environ))
+    root = checkpoint_root(project, options.checkpoint_dir, environ, source=options.source, policy=options.policy)
     layout, notices, stored = _choose(options, root)
     if layout is None:
-        workflow = loader.load(project, options.source, params=options.params)
-        root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
-        return _opened(options, root, workflow, notices)
+        return _new(options, project, environ, notices)
     lock = locks.acquire_run(layout) if to_run else None
     ahead = Ahead(layout, lock)
     try:
-        opened = _resumed(options, project, root, layout, stored, notices)
+        opened = _resumed(options, project, root, layout, stored, notices, environ)
         return opened._replace(ahead=ahead, lock=lock, snapshot=_snapshot(options, root))
     except BaseException:
         ahead.close()
         if lock is not None:
             lock.release()
         raise
+
+
+def _new(options: Options, project: str, environ: Mapping[str, str], notices: list[Notice]) -> Opened:
+    workflow = loader.load(project, options.source, params=options.params, policy=options.policy)
+    effective = in_force(workflow, _flags(options), environ)
+    if not options.force and options.resume is not None:
+        refuse_unkept(effective)
+    workflow = dataclasses.replace(workflow, checkpoints=effective.settings)
+    root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
+    return _opened(options, root, workflow, notices)
+
+
+def _flags(options: Options) -> Flags:
+    return Flags(
+        options.checkpoint_dir,
+        options.is_recorded,
+        options.checkpoint_every,
+        options.checkpoint_interval_s,
+        options.max_snapshots,
+    )
 
 
 def _resumed(
@@ -157,12 +186,17 @@ def _resumed(
     layout: RunLayout,
     stored: records.Document | None,
     notices: list[Notice],
+    environ: Mapping[str, str],
 ) -> Opened:
     stored = stored or store.read_definition(layout)
     project = _project_of(layout, root, project, stored, notices)
     source = options.source if options.source is not None else _source_of(stored, project)
     params = {**(stored.get("params") or {}), **options.params}
-    workflow = loader.load(project, source, params=params)
+    policy = policy_of(options.policy, stored.get("policy_file"), project)
+    workflow = loader.load(project, source, params=params, policy=policy)
+    effective = in_force(workflow, _flags(options), environ)
+    refuse_unkept(effective)
+    workflow = dataclasses.replace(workflow, checkpoints=effective.settings)
     return _opened(options._replace(params=params), root, workflow, notices, layout, stored)
 
 
@@ -192,7 +226,6 @@ def _opened(
         options.skip_failed,
         options.revalidate,
     )
-    workflow = _with_flags(workflow, options)
     order = graph.order(workflow.steps)
     if (
         request.from_step is not None
@@ -204,22 +237,6 @@ def _opened(
             help="swap them",
         )
     return Opened(root, layout, workflow, order, request, stored, notices, options.params)
-
-
-def _with_flags(workflow: Workflow, options: Options) -> Workflow:
-    """Return the definition with what the command line says of snapshots; 0: none."""
-    said: dict[str, Any] = {}
-    if options.checkpoint_every is not None:
-        said["task_interval"] = options.checkpoint_every or None
-    if options.checkpoint_interval_s is not None:
-        said["interval_minutes"] = options.checkpoint_interval_s / 60 or None
-    if options.max_snapshots is not None:
-        said["max_snapshots"] = options.max_snapshots
-    return (
-        dataclasses.replace(workflow, checkpoints=dataclasses.replace(workflow.checkpoints, **said))
-        if said
-        else workflow
-    )
 
 
 def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, list[Notice], records.Document | None]:

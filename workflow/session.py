@@ -6,6 +6,7 @@ and the library call this; nothing below knows of either.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 import signal
@@ -17,10 +18,11 @@ from workflow.checkpoint import durable, history, locks, records, store
 from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
 from workflow.checkpoint.master import MasterFacts, MasterWriter
 from workflow.definition import resolved
+from workflow.definition.files import shown_path
 from workflow.errors import NotRecordedError, UsageError, WorkflowError
 from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, StepFinished
 from workflow.model import Choice, Decision, Status, Workflow
-from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
+from workflow.opening import DEFAULT_DIRECTORY, NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
 from workflow.planning.outcome import is_left_failed, run_status, with_past
 from workflow.planning.record import Recorded, nothing_recorded
@@ -109,7 +111,27 @@ def _run(
     ask: Callable[[str], bool] | None,
     approve: Callable[[str], bool] | None,
 ) -> int:
-    disk = durable.Disk(private=opened.workflow.checkpoints.private, faults=_faults())
+    settings = opened.workflow.checkpoints
+    disk = durable.Disk(private=settings.private, faults=_faults())
+    try:
+        if settings.enabled:
+            return _go(options, opened, disk, observers, ask, approve)
+        from workflow import unkept
+
+        with unkept.temporary_root(os.environ.get("TMPDIR")) as root:
+            return _go(options, opened._replace(root=root), disk, observers, ask, approve)
+    finally:
+        disk.close()
+
+
+def _go(
+    options: Options,
+    opened: Opened,
+    disk: durable.Disk,
+    observers: Sequence[Observer],
+    ask: Callable[[str], bool] | None,
+    approve: Callable[[str], bool] | None,
+) -> int:
     now_at = time.time()
     layout = opened.layout or _create(opened, disk, now_at)
     lock = opened.lock or locks.acquire_run(layout)
@@ -117,13 +139,13 @@ def _run(
         return _Run(options, opened, layout, disk, observers, now_at).go(ask, approve)
     finally:
         lock.release()
-        disk.close()
 
 
 def _create(opened: Opened, disk: durable.Disk, now_at: float) -> RunLayout:
-    with open(_checkpoint_readme(), "rb") as file:
-        readme = file.read()
-    store.prepare_root(opened.root, disk, readme)
+    if opened.workflow.checkpoints.enabled:
+        with open(_checkpoint_readme(), "rb") as file:
+            readme = file.read()
+        store.prepare_root(opened.root, disk, readme)
     return store.create_run(opened.root, disk, now_at)
 
 
@@ -201,14 +223,21 @@ class _Run:
         from workflow.execution.steps_program import resume_program, steps_program
 
         layout, disk, workflow, stored = self.layout, self.disk, self.workflow, self.opened.stored
-        definition = resolved.resolved(workflow)
+        # Where the run lies is no part of what it does.
+        checkpoints = dataclasses.replace(workflow.checkpoints, directory=DEFAULT_DIRECTORY)
+        definition = resolved.resolved(dataclasses.replace(workflow, checkpoints=checkpoints))
+        policy_file = None if workflow.policy is None else shown_path(workflow.project, workflow.policy)
         derived = (layout.steps_sh, layout.resume_sh, *(f"{layout.lib}/{name}" for name in LIBRARY))
-        is_same = stored is not None and stored.get("definition") == definition and all(map(os.path.exists, derived))
+        about_same = {"definition": definition, "policy_file": policy_file}
+        is_same = stored is not None and all(stored.get(key) == value for key, value in about_same.items())
+        is_same = is_same and all(map(os.path.exists, derived))
         locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
         store.write_epoch(disk, layout, self.epoch)
         if stored is not None and is_same:
             return str(stored["plan_hash"])
-        plan_hash = records.digest(records.encode_document(definition))
+        # What is kept of a run, and for how long, is no part of what it does either.
+        plan = {key: value for key, value in definition.items() if key != "checkpoints"}
+        plan_hash = records.digest(records.encode_document(plan))
         # What shells read comes first: a run that has its workflow.json has everything.
         is_inside = store.project_inside(self.opened.root, workflow.project)
         project = (
@@ -219,7 +248,7 @@ class _Run:
         fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
         disk.write(layout.steps_sh, steps_program(workflow))
         program = resume_program(
-            workflow, layout.run_id, project, self.opened.order, fingerprints, lock_directory=_locks_directory()
+            workflow, layout.run_id, project, self.opened.order, fingerprints, lock_directory=locks_directory()
         )
         disk.write(layout.resume_sh, program)
         disk.make_directory(layout.lib)
@@ -233,6 +262,7 @@ class _Run:
             "epoch": self.epoch,
             "command": self.options.command,
             "params": dict(self.opened.params),
+            "policy_file": policy_file,
             "definition": definition,
         }
         store.write_definition(disk, layout, about)
@@ -279,7 +309,7 @@ class _Run:
         snapshotting = Snapshotting(
             self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
         )
-        named_locks = NamedLocks(_locks_directory(), self.disk, self.layout.path)
+        named_locks = NamedLocks(locks_directory(), self.disk, self.layout.path)
         inbox.catch_signals()
         try:
             if any(decision.choice is Choice.RUN for decision in decisions.values()):
@@ -314,7 +344,7 @@ class _Run:
                 error = error or late
             if error is not None:
                 exit_code = error.exit_code
-                self.tell(Notice(error.message, error.help, "error"))
+                self.tell(Notice(error.message, self._help_of(error), "error"))
             elif exit_code == errors.EXIT_OK and is_left_failed(
                 statuses, decisions, skip_failed=self.options.skip_failed
             ):
@@ -361,7 +391,17 @@ class _Run:
         except NotRecordedError:  # it is for people only, and the lock says who lives
             return
 
+    def _help_of(self, error: WorkflowError) -> str:
+        if self.workflow.checkpoints.enabled:
+            return error.help
+        from workflow.unkept import help_of
+
+        return help_of(error.help)
+
     def _resume_command(self) -> str:
+        """Return how to go on; empty where nothing is kept that one could go on with."""
+        if not self.workflow.checkpoints.enabled:
+            return ""
         return resume_command(self.opened.root, project_directory(), self.layout.run_id)
 
 
@@ -388,7 +428,7 @@ def _jobs(options: Options, workflow: Workflow) -> int:
     return options.jobs or declared or processors()
 
 
-def _locks_directory() -> str:
+def locks_directory() -> str:
     """Return where the named locks of this user are: the same for all projects on this machine."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     if not os.path.isabs(state):  # no home at all, as in some containers

@@ -53,7 +53,7 @@ def test_every_option_word_of_the_contract_is_known():
     assert set(whole["properties"]) == {"name", "steps", "jobs", "smart", "checkpoints", "hooks", "git", "limits"}
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "plan", "status", "step-state", "workflow"])
+@pytest.mark.parametrize("name", ["checkpoint", "doctor", "plan", "policy", "status", "step-state", "workflow"])
 def test_every_schema_is_a_valid_one_of_its_draft(name):
     assert name in names()
     Draft202012Validator.check_schema(schema(name))

@@ -95,14 +95,15 @@ def test_nonsense_is_refused_before_anything_runs(project: Project, words_: list
     assert project.runs == []
 
 
-@pytest.mark.parametrize("text", ["5m", "90s", "1h30m", "5", "0.5", "0"])
-def test_an_interval_is_a_duration_or_minutes(project: Project, text: str) -> None:
+@pytest.mark.parametrize("text", ["5m", "90s", "1h30m", "7", "0", "0s"])
+def test_an_interval_is_a_duration_or_a_number_of_steps(project: Project, text: str) -> None:
     project.steps(1)
     assert project.run("run", "--checkpoint-interval", text).returncode == 0
     stored = json.loads((project.newest_run / "workflow.json").read_text())
-    seconds = {"5m": 300, "90s": 90, "1h30m": 5400, "5": 300, "0.5": 30, "0": 0}[text]
-    said = stored["definition"].get("checkpoints", {}).get("interval_minutes", 5)
-    assert said * 60 == seconds
+    seconds = {"5m": 300, "90s": 90, "1h30m": 5400, "7": 300, "0": 0, "0s": 0}[text]
+    said = stored["definition"].get("checkpoints", {})
+    assert said.get("interval_minutes", 5) * 60 == seconds
+    assert said.get("task_interval", 0) == (7 if text == "7" else 0)
 
 
 def test_a_failure_makes_one_that_tells_what_it_stopped(project: Project) -> None:

@@ -142,7 +142,7 @@ class MasterFacts:
             "updated_at": now,
             "plan_file": self.workflow.source,
             "plan_hash": self.plan_hash,
-            "policy_file": None,
+            "policy_file": self.workflow.policy,
             "status": status.value,
             "epoch": self.epoch,
             "total_tasks": len(self.workflow.steps),

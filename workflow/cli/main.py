@@ -22,11 +22,12 @@ COMMANDS = {
     "approve": "workflow.cli.marking",
     "graph": "workflow.cli.graph",
     "checkpoint": "workflow.cli.checkpoint",
+    "doctor": "workflow.cli.doctor",
     "schema": "workflow.cli.looking",
     "lint": "workflow.cli.looking",
 }
 ALIASES = {"checkpoints": "checkpoint"}
-LATER = ("explain", "report", "init", "doctor", "metrics")
+LATER = ("explain", "report", "init", "metrics")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -159,6 +160,7 @@ workflow runs numbered shell steps and, after any crash, carries on where it was
   workflow mark RUN STEP        --done or --pending: your word on a step
   workflow approve [RUN] STEP   say yes to a step that asks; --reject says no
   workflow checkpoint VERB      list, show, validate, clean, pack and go back: see its --help
+  workflow doctor               which settings are in force, and what this machine lacks
   workflow lint [SOURCE]        check a definition
   workflow schema NAME          the JSON Schema of a file or an answer
 

@@ -6,20 +6,21 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from workflow.errors import EXIT_OK, EXIT_WORK_TO_DO, UsageError, one_line, printable
+from workflow.errors import EXIT_OK, EXIT_WORK_TO_DO, UsageError, WorkflowError, one_line, printable
 from workflow.session import NEWEST, Options, environment
 from workflow.session import run as run_session
+
+if TYPE_CHECKING:
+    from workflow.reporting.github import GitHubActions
 
 # Options of the contract whose behaviour comes later: refused, never ignored.
 LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
     "smart": (("--smart",), True),
     "validate": (("--validate",), True),
-    "policy": (("--policy",), False),
-    "no_checkpoint": (("--no-checkpoint",), True),
     "metrics_interval": (("--metrics-interval",), False),
     "git": (("--git",), True),
     "archive": (("--archive",), True),
@@ -76,7 +77,11 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             help="Variables for the steps, KEY=value a line.",
         ),
+        click.option(
+            "--policy", metavar="FILE", help="Settings, variables and limits that win over those of the definition."
+        ),
         click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints)."),
+        click.option("--no-checkpoint", is_flag=True, help="Keep nothing of the run; it cannot be resumed."),
         click.option(
             "--checkpoint-every",
             type=click.IntRange(0, MOST_STEPS),
@@ -86,7 +91,7 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--checkpoint-interval",
             metavar="T",
-            help="Make a snapshot every T: 90s, 5m, 1h30m, or a number of minutes (default 5m; 0: never).",
+            help="Make a snapshot every T: 90s, 5m, 1h30m (default 5m; 0s: never); a bare number counts steps.",
         ),
         click.option(
             "--max-snapshots",
@@ -232,6 +237,7 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
         if not equals or not name:
             raise UsageError(f"--param {one_line(text)}: wants NAME=VALUE", help="for example: --param REGION=eu")
         params[name] = value
+    every, interval_s = _interval(given["checkpoint_interval"])
     return Options(
         source=source,
         resume=resume,
@@ -250,28 +256,31 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
         jobs=given["jobs"],
         is_parallel=given["is_parallel"],
         keep_going=given["keep_going"],
-        checkpoint_every=given["checkpoint_every"],
-        checkpoint_interval_s=_interval_s(given["checkpoint_interval"]),
+        checkpoint_every=every if given["checkpoint_every"] is None else given["checkpoint_every"],
+        checkpoint_interval_s=interval_s,
         max_snapshots=given["max_snapshots"],
+        policy=given["policy"],
+        is_recorded=not given["no_checkpoint"],
         command=shlex.join(["workflow", *sys.argv[1:]]),
     )
 
 
-def _interval_s(text: str | None) -> float | None:
-    """Return a duration in seconds; a bare number counts minutes, as in the definition and in the environment."""
+def _interval(text: str | None) -> tuple[int | None, float | None]:
+    """Return what --checkpoint-interval says, steps or seconds: a bare number counts steps, 0 means none of both."""
     if text is None:
-        return None
+        return None, None
     from workflow.definition.options import duration_s
 
     words = text.strip()
-    is_number = words.replace(".", "", 1).isdigit() and words.isascii()
-    seconds = duration_s(f"{words}m" if is_number else words, can_be_zero=True)
+    if words.isascii() and words.isdigit() and 0 < len(words) < 8:
+        return int(words), None if int(words) else 0.0
+    seconds = duration_s(words, can_be_zero=True)
     if seconds is None:
         raise UsageError(
-            f"--checkpoint-interval {one_line(text[:80])}: wants a duration like 90s, 5m or 1h30m, or minutes",
+            f"--checkpoint-interval {one_line(text[:80])}: wants a duration like 5m or 1h30m, or a number of steps",
             help="for example: --checkpoint-interval 5m",
         )
-    return seconds
+    return None, seconds
 
 
 def _read_env_files(paths: tuple[str, ...]) -> dict[str, str]:
@@ -307,13 +316,33 @@ def _run(options: Options, given: dict[str, Any]) -> int:
         quiet=given["quiet"],
         verbose=given["verbose"],
     )
+    github = _github()
     try:
         is_there = not given["is_auto"] and sys.stdin.isatty() and sys.stderr.isatty()
         # `--force` is a yes to what we ask about the run, and none to what a step asks of a person.
         approve = _confirm if is_there and not given["force"] else None
-        return run_session(options, [observer], _asker(given, is_there=is_there), approve)
+        observers = [observer] if github is None else [observer, github]
+        return run_session(options, observers, _asker(given, is_there=is_there), approve)
+    except WorkflowError as error:
+        if github is not None:
+            github.refuse(error)
+        raise
     finally:
         observer.close()
+
+
+def _github() -> GitHubActions | None:
+    """Return who tells GitHub Actions of the run; None anywhere else."""
+    environ = environment()
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return None
+    from workflow.reporting.github import GitHubActions
+
+    return GitHubActions(
+        sys.stderr,
+        summary_path=environ.get("GITHUB_STEP_SUMMARY", ""),
+        workspace=environ.get("GITHUB_WORKSPACE", ""),
+    )
 
 
 def _asker(given: dict[str, Any], *, is_there: bool) -> Callable[[str], bool] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from workflow.definition import graph, groups, matrix, needs, numbering, options, rules, settings
 from workflow.definition.matrix import Variant
@@ -12,20 +13,32 @@ from workflow.definition.raw import RawStep, RawWorkflow
 from workflow.errors import Problem, UsageError, listed, nearest, one_line
 from workflow.model import Limits, Step, Workflow
 
+if TYPE_CHECKING:
+    from workflow.definition.policy import Policy
+
 # A cycle through thousands of steps is shown by its two ends.
 _MOST_SHOWN_OF_A_CYCLE = 50
 
 
 def build(
-    raw: RawWorkflow, project: str, source: str, params: Mapping[str, str], problems: list[Problem]
+    raw: RawWorkflow,
+    project: str,
+    source: str,
+    params: Mapping[str, str],
+    problems: list[Problem],
+    policy: Policy | None = None,
 ) -> Workflow | None:
-    """Return the workflow; None when there are problems, those found before among them.
+    """Return the workflow, as `policy` changes it; None when there are problems, those found before among them.
 
     Raises UsageError for a name in `params` that no step declares, when nothing else is wrong.
     """
     sizes = matrix.sizes(raw.steps, problems)
     numbers = numbering.numbers(raw.steps, sizes, problems)
     names = [numbering.name_of(step, number) for step, number in zip(raw.steps, numbers, strict=True)]
+    if policy is not None:
+        from workflow.definition.policy import apply
+
+        apply(policy, raw, numbers, names, problems)
     variants = {
         index: matrix.variants(step, names[index])
         for index, step in enumerate(raw.steps)
@@ -64,6 +77,8 @@ def build(
         time_limit_s=time_limit_s,
         checkpoints=settings.checkpoint_settings(raw.values.get("checkpoints", {})),
         limits=limits,
+        policy=None if policy is None else policy.path,
+        said_at=settings.said_at(raw.top),
     )
 
 

@@ -34,9 +34,30 @@ def checked_group(node: Node, problems: list[Problem]) -> dict[str, Any]:
     return _checked(node, "group", problems)
 
 
+def checked_policy(node: Node, problems: list[Problem]) -> dict[str, Any]:
+    """Return the top-level words of a policy that are right; the options of its steps are not looked into."""
+    return _checked(node, "policy", problems)
+
+
+def checked_override(node: Node, problems: list[Problem]) -> dict[str, Any]:
+    """Return the options that a policy gives to one step and that are right."""
+    return _checked(node, "override", problems)
+
+
 @cache
 def rules(section: str) -> dict[str, Any]:
-    """Return the schema that a `step`, a list of steps (`group`) or the top level (`workflow`) is held against."""
+    """Return the schema that a `step`, a list of steps (`group`) or the top level (`workflow`) is held against.
+
+    Of a policy, its top level (`policy`) and what it says of one step (`override`).
+    """
+    if section in ("policy", "override"):
+        whole = schema("policy")
+        steps = whole["properties"]["steps"]
+        one: dict[str, Any] = steps["additionalProperties"]
+        if section == "override":
+            return one
+        bare = {**steps, "additionalProperties": {"type": "object", "x-wants": one["x-wants"]}}
+        return {**whole, "properties": {**whole["properties"], "steps": bare}}
     whole = schema("workflow")
     if section == "step":
         rule: dict[str, Any] = whole["$defs"]["step"]
@@ -160,7 +181,13 @@ def _variable_problem(place: Node, name: str) -> Problem:
     return place.problem(message, "use letters, digits and `_`, and no digit first")
 
 
-_WHERE = {"workflow": "at the top", "step": "for a step", "group": "beside a list of steps"}
+_WHERE = {
+    "workflow": "at the top",
+    "step": "for a step",
+    "group": "beside a list of steps",
+    "policy": "of a policy",
+    "override": "that a policy can give a step",
+}
 _SPOKEN = {
     **dict.fromkeys(("yes", "on", "y", "1"), "true"),
     **dict.fromkeys(("no", "off", "n", "0"), "false"),
@@ -197,6 +224,10 @@ def _elsewhere(word: str, section: str) -> str:
         return f"`{word}` is an option of a step: put it there"
     if section == "group" and word in whole["$defs"]["step"]["properties"]:
         return f"`{word}` is an option of a step: put it into each step of the list"
+    if section == "override" and word in whole["$defs"]["step"]["properties"]:
+        return f"`{word}` says which step it is, or what it does and waits for: change it in the definition"
+    if section == "policy" and word in whole["$defs"]["step"]["properties"]:
+        return f"`{word}` is an option of a step: put it below `steps:` and the name of the step"
     if section == "step" and word in whole["properties"]:
         return f"`{word}` belongs to the workflow: put it at the top of workflow.yaml"
     return ""

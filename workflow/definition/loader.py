@@ -23,14 +23,16 @@ _SOURCES_HELP = "a source is a directory of numbered steps, a YAML or JSON file,
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
-def load(project: str, source: str | None, *, params: Mapping[str, str] = _NO_PARAMS) -> Workflow:
-    """Read a definition.
+def load(
+    project: str, source: str | None, *, params: Mapping[str, str] = _NO_PARAMS, policy: str | None = None
+) -> Workflow:
+    """Read a definition, and the policy that changes it.
 
     `project` is a directory; `source` a steps directory, a YAML or JSON file or a script with cells, absolute or
     from the project, None for the standard one (`source_path`). `params` gives other values to parameters that
-    steps declare. Nothing is written and nothing is run.
-    Raises DefinitionError with every problem found, sorted by file and line; UsageError for a source that does
-    not exist and for a parameter that no step declares.
+    steps declare; `policy` is a file, absolute or from the project. Nothing is written and nothing is run.
+    Raises DefinitionError with every problem found, sorted by file and line; UsageError for a source or a policy that
+    does not exist and for a parameter that no step declares.
     """
     project = os.path.abspath(project)
     path = source_path(project, source)
@@ -48,7 +50,12 @@ def load(project: str, source: str | None, *, params: Mapping[str, str] = _NO_PA
         from workflow.definition import cell_script
 
         raw = cell_script.read(path, project, problems)
-    workflow = build(raw, project, path, params, problems)
+    changes = None
+    if policy is not None:
+        from workflow.definition import policy as policies
+
+        changes = policies.read(files.absolute_path(project, policy), project, problems)
+    workflow = build(raw, project, path, params, problems, changes)
     if workflow is None:
         raise DefinitionError(sorted(set(problems), key=lambda problem: problem[1:4]))
     if not workflow.steps:

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from workflow.model import CheckpointSettings, Retention
+from workflow.definition.nodes import Node
+from workflow.model import CheckpointSettings, Retention, Source
 
 # People write 0 where they want no limit and no snapshots by that measure.
 _ZERO_IS_NONE = frozenset({"interval_minutes", "task_interval", "max_size_mb", "max_age_days", "max_count"})
@@ -17,6 +18,21 @@ def checkpoint_settings(values: Mapping[str, Any]) -> CheckpointSettings:
     given = {word: _value(word, value) for word, value in values.items() if word != "retention"}
     retention = {word: _value(word, value) for word, value in values.get("retention", {}).items()}
     return CheckpointSettings(**given, retention=Retention(**retention))
+
+
+def said_at(top: Node | None) -> dict[str, Source]:
+    """Return where each setting was written down, by its name (`retention.max_age_days`), given the top of it all."""
+    words = top.entries if top is not None and top.entries else {}
+    if "checkpoints" not in words:
+        return {}
+    places: dict[str, Source] = {}
+    for word, entry in (words["checkpoints"].value.entries or {}).items():
+        if word == "retention":
+            for inner, one in (entry.value.entries or {}).items():
+                places[f"retention.{inner}"] = Source(one.key.page.path, one.key.line)
+        else:
+            places[word] = Source(entry.key.page.path, entry.key.line)
+    return places
 
 
 def section(settings: CheckpointSettings) -> dict[str, Any]:

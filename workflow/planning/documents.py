@@ -103,6 +103,7 @@ def status_document(
         "project_path": workflow.project,
         "plan_file": workflow.source,
         "plan_hash": stored.get("plan_hash"),
+        "policy_file": _policy_file(stored, workflow),
         "created_at": stored.get("started_at"),
         "updated_at": records.utc_text(_touched_at(layout)),
         "epoch": store.read_epoch(layout),
@@ -122,6 +123,11 @@ def status_document(
         if holder is None
         else {"pid": holder.pid, "host": holder.host, "since": holder.since, "command": holder.command},
     }
+
+
+def _policy_file(stored: records.Document, workflow: Workflow) -> str | None:
+    recorded = stored.get("policy_file")
+    return os.path.join(workflow.project, recorded) if isinstance(recorded, str) else None
 
 
 def is_settled(step: Document) -> bool:

@@ -186,6 +186,8 @@ class PlainConsole:
             self._tell_failure(event, title)
 
     def _tell_failure(self, event: StepFinished, title: str) -> None:
+        if not self._tally.is_kept:
+            event = event._replace(log_path="")  # who reads this finds nothing there any more
         if self._tally.failed > FAILURES_TOLD:
             log = f" (log: {one_line(event.log_path)})" if event.log_path else ""
             message = f"error: step {title} failed: {short_failure(event)}{log}"
@@ -195,7 +197,8 @@ class PlainConsole:
             # How to go on stands below the first failure, and again at the very end.
             resume = self._tally.resume_command if self._tally.failed == 1 else ""
             if is_rejected(event):
-                resume = f"to say yes after all: {self._tally.approve(event.step.number)}"
+                approve = self._tally.approve(event.step.number)
+                resume = f"to say yes after all: {approve}" if approve else ""
             message = failure_message(event, resume)
         self.outlet.complain(self._error_coloured(message))
         self._following.is_interrupted()

@@ -36,7 +36,7 @@ class JsonEvents:
     added; readers ignore the ones they do not know. Keys by event:
 
     - `run_started`: run_id, run_dir, workflow {name, project, source, steps [{step, name}]}, epoch,
-      decisions [{step, choice, reasons [{code, detail}]}] (by number), to_run, bypassed,
+      decisions [{step, choice, reasons [{code, detail}]}] (by number), to_run, bypassed, is_kept,
       expected_s {number as text: seconds}
     - `notice`: message, help, level (`note`, `warning`, `error`)
     - `step_started`: step, name, attempt, log_path, started_at, reason {code, detail}, log_offset_bytes
@@ -122,6 +122,7 @@ def _fields(event: Event) -> dict[str, Any]:
             ],
             "to_run": event.to_run,
             "bypassed": event.bypassed,
+            "is_kept": event.workflow.checkpoints.enabled,
             "expected_s": {str(number): seconds for number, seconds in sorted(event.expected_s.items())},
         }
     fields: dict[str, Any] = event._asdict()

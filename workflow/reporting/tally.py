@@ -32,16 +32,26 @@ class Tally:
 
     @property
     def resume_command(self) -> str:
-        if self._resume_command or self.started is None:
+        if self._resume_command or self.started is None or not self.is_kept:
             return self._resume_command
         return self.started.resume_command or f"workflow resume {self.started.run_id}"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the run can be looked at and resumed once it is over."""
+        return self.started is None or self.started.workflow.checkpoints.enabled
+
+    @property
+    def ends_of_steps(self) -> list[tuple[StepFinished, str]]:
+        """The ends that were told of, in that order, with the title of each step."""
+        return self._ends
 
     def decision(self, number: int) -> Decision | None:
         return None if self.started is None else self.started.decisions.get(number)
 
     def approve(self, number: int) -> str:
-        """Return the command that answers a step; empty when no run has started."""
-        if self.started is None:
+        """Return the command that answers a step; empty when no run has started, or nothing of it is kept."""
+        if self.started is None or not self.is_kept:
             return ""
         command = self.started.resume_command or self._resume_command
         return approve_command(command, self.started.run_id, number)

@@ -65,9 +65,11 @@ def header_lines(started: RunStarted, palette: Palette) -> list[str]:
     """Return what is said when a run starts: its id, how much there is to do, where the logs are."""
     resumed = f" (resume {started.epoch - 1})" if started.epoch > 1 else ""
     bypassed = f", {started.bypassed:,} bypassed" if started.bypassed else ""
+    is_kept = started.workflow.checkpoints.enabled
+    logs = f"logs: {one_line(started.run_dir)}/logs" if is_kept else "nothing of this run is kept: checkpoints are off"
     return [
         f"run {one_line(started.run_id)}{resumed}: {count(started.to_run, 'step')} to run{bypassed}",
-        palette.dim(f"logs: {one_line(started.run_dir)}/logs"),
+        palette.dim(logs),
     ]
 
 
