@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from workflow import errors
+from workflow import errors, upkeep
 from workflow.checkpoint import durable, history, locks, records, store
 from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
 from workflow.checkpoint.master import DONE, MasterFacts, MasterWriter
@@ -113,7 +113,11 @@ def _run(
     layout = opened.layout or _create(opened, disk, now_at)
     lock = opened.lock or locks.acquire_run(layout)
     try:
-        return _Run(options, opened, layout, disk, observers, now_at).go(ask, approve)
+        this = _Run(options, opened, layout, disk, observers, now_at)
+        exit_code = this.go(ask, approve)
+        if this.is_unwanted:
+            upkeep.remove_own(disk, layout)
+        return exit_code
     finally:
         lock.release()
         disk.close()
@@ -147,6 +151,7 @@ class _Run:
         self.observers = [*observers, self.durations]
         self.is_linear = all(step.needs is None and step.group is None for step in self.workflow.steps)
         self.jobs = 1 if self.is_linear else _jobs(options, opened.workflow)
+        self.is_unwanted = False
         self.epoch = 1 if opened.stored is None else store.read_epoch(layout) + 1
         self.started_at = float((opened.stored or {}).get("started") or now_at)
 
@@ -313,6 +318,11 @@ class _Run:
             ):
                 exit_code = errors.EXIT_STEP_FAILED
             self._finish(error)
+            if error is None:
+                is_completed = status is RunStatus.COMPLETED and exit_code == errors.EXIT_OK
+                self.is_unwanted = upkeep.apply_at_end(
+                    self.opened.root, self.disk, self.layout, self.workflow.checkpoints, self.tell, is_completed
+                )
             counts: dict[Status, int] = {}
             for it in board.statuses.values():
                 counts[it] = counts.get(it, 0) + 1

@@ -14,7 +14,8 @@ FLOORS = (
     ("definition", "checkpoint"),
     ("planning",),
     ("execution", "reporting"),
-    ("opening",),  # session is the composition root in four files, each resting on those before it
+    ("opening",),  # session is the composition root in five files, each resting on those before it
+    ("upkeep",),
     ("recovery",),
     ("session",),
     ("inspection",),

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 
 from workflow.checkpoint.durable import Disk, not_recorded
 from workflow.checkpoint.layout import ARCHIVE_ENDINGS, TRASH, CheckpointRoot, RunLayout
 from workflow.errors import NotRecordedError, one_line
 
+_SNAPSHOT = re.compile(r"(\d{4,18})_[a-z]+\.json\Z", re.ASCII)
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -222,3 +224,31 @@ def _not_removed(error: OSError, path: str) -> NotRecordedError:
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTEMPTY, errno.EBUSY):
         advice = f"see who owns it and what is in the way, then clean again: ls -la {one_line(os.path.dirname(path))}"
     return NotRecordedError(f"cannot remove {one_line(path)}: {error.strerror or error}", help=advice)
+
+
+def snapshots_of(layout: RunLayout, number: int) -> list[str]:
+    """Return the paths of the snapshots of that number: one, or none."""
+    try:
+        names = os.listdir(layout.snapshots_dir)
+    except OSError:
+        return []
+    found = (name for name in names if (match := _SNAPSHOT.match(name)) and int(match[1]) == number)
+    return [f"{layout.snapshots_dir}/{name}" for name in sorted(found)]
+
+
+def remove_snapshot(disk: Disk, layout: RunLayout, number: int) -> int | None:
+    """Remove a snapshot of a run, durably; return the bytes freed, None when there is none. Raises NotRecordedError."""
+    freed = None
+    for path in snapshots_of(layout, number):
+        try:
+            size_bytes = os.lstat(path).st_size
+        except FileNotFoundError:
+            continue
+        try:
+            disk.remove(path)
+        except NotRecordedError as error:
+            if isinstance(error.__cause__, OSError):
+                raise _not_removed(error.__cause__, path) from error
+            raise
+        freed = (freed or 0) + size_bytes
+    return freed
