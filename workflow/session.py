@@ -30,6 +30,7 @@ __all__ = [
     "Options",
     "environment",
     "library_directory",
+    "open_disk",
     "open_root",
     "project_directory",
     "run",
@@ -53,6 +54,12 @@ def environment() -> Mapping[str, str]:
 def open_root(checkpoint_dir: str | None) -> CheckpointRoot:
     """Return the checkpoint directory that commands which only look at runs use."""
     return checkpoint_root(project_directory(), checkpoint_dir, os.environ)
+
+
+def open_disk(layout: RunLayout | None = None) -> durable.Disk:
+    """Return the writer for commands that change runs without running them, as private as the run; close it."""
+    is_private = layout is not None and not os.stat(layout.path).st_mode & 0o077
+    return durable.Disk(private=is_private, faults=_faults())
 
 
 def user_name() -> str:

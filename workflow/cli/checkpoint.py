@@ -9,7 +9,13 @@ import click
 from workflow.errors import UsageError, nearest, one_line
 
 # Verb -> module that defines it under the same name; loaded when it is called. Names of Python's own end in `_`.
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "clean": "workflow.cli.checkpoint_cleaning",
+    "delete": "workflow.cli.checkpoint_cleaning",
+    "prune": "workflow.cli.checkpoint_cleaning",
+    "pin": "workflow.cli.checkpoint_tagging",
+    "abandon": "workflow.cli.checkpoint_tagging",
+}
 ALIASES = {"ls": "list"}
 
 

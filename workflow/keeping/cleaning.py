@@ -136,10 +136,7 @@ def propose_delete(root: CheckpointRoot, names: Iterable[str]) -> Proposal:
         run, at, digits = name.partition("@")
         layout, is_archive = _named(root, run, there)
         if not is_archive:
-            if os.path.lexists(layout.pinned):
-                raise upkeep.RunPinnedError(layout)
-            if upkeep.is_live(layout):
-                raise _busy(layout)
+            refuse_kept(layout)
         if at:
             item = _snapshot_item(layout, digits, name)
         else:
@@ -212,6 +209,22 @@ def document(proposal: Proposal, cleaned: Cleaned | None) -> dict[str, Any]:
         "freed_bytes": proposal.size_bytes if cleaned is None else said.freed_bytes,
         "problem": None if said.error is None else said.error.message,
     }
+
+
+def refuse_kept(layout: RunLayout) -> None:
+    """Refuse to touch a run that is pinned or live. Raises RunPinnedError, RunBusyError."""
+    if os.path.lexists(layout.pinned):
+        raise upkeep.RunPinnedError(layout)
+    if upkeep.is_live(layout):
+        raise _busy(layout)
+
+
+def trimmed_document(layout: RunLayout, numbers: Sequence[int], freed_bytes: int, *, is_dry: bool) -> dict[str, Any]:
+    """Return what became of the snapshots of one run, as `document` does for runs."""
+    each = freed_bytes // len(numbers) if numbers else 0
+    items = [Item(layout.run_id, "snapshot", "trimmed", each, snapshot=number) for number in numbers]
+    said = document(Proposal("prune", items), None if is_dry else Cleaned(items, (), (), freed_bytes))
+    return {**said, "freed_bytes": freed_bytes}
 
 
 def _remove(disk: Disk, layout: RunLayout, item: Item) -> int | None:
