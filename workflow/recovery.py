@@ -26,6 +26,7 @@ def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_ru
 
     Only under the lock of the run. Raises NotRecordedError.
     """
+    _put_directories_back(layout, disk, tell)
     store.sweep(disk, layout)
     is_changed = _adopt(opened, layout, disk, tell, end_running)
     # What was read ahead is older than an outcome that was only now taken over.
@@ -43,6 +44,16 @@ def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_ru
         recorded = read_record(layout, opened.workflow, opened.order)
     _say_who(recorded, tell)
     return recorded
+
+
+def _put_directories_back(layout: RunLayout, disk: Disk, tell: Tell) -> None:
+    """Make what somebody removed by hand again, so that the run can be recorded; what was in it is lost."""
+    missing = [it for it in (layout.state_dir, layout.logs_dir) if not os.path.isdir(it)]
+    for directory in missing:
+        disk.make_directory(directory)
+    if missing:
+        names = listed(f"{os.path.basename(it)}/" for it in missing)
+        tell(Notice(f"{names} of {layout.run_id} {'was' if len(missing) == 1 else 'were'} missing; made anew, empty"))
 
 
 def _adopt(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, end_running: bool) -> bool:

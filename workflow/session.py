@@ -125,6 +125,10 @@ def _run(
         if this.is_unwanted:
             upkeep.remove_own(disk, layout)
         return exit_code
+    except FileNotFoundError as error:
+        if os.path.isdir(layout.path):
+            raise
+        raise durable.not_recorded(error, layout.master) from error
     finally:
         lock.release()
         disk.close()

@@ -19,7 +19,7 @@ from itertools import count
 from typing import NamedTuple, TypeVar
 
 from workflow.checkpoint.faults import Fault, Faults
-from workflow.checkpoint.layout import TEMPORARY
+from workflow.checkpoint.layout import RUN_ID, TEMPORARY
 from workflow.errors import NotRecordedError, one_line
 
 __all__ = ["FULL_DISK", "Disk", "Fault", "Faults", "Note", "Staged", "not_recorded"]
@@ -409,7 +409,18 @@ def not_recorded(error: OSError, path: str) -> NotRecordedError:
     elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         advice = "make that directory writable, or choose another with --checkpoint-dir DIR"
     elif error.errno == errno.ENOENT:
-        advice = "the run's directory was removed while it was going; start again with: workflow run"
+        advice = removed_advice(path)
     else:
         advice = "look at the disk (dmesg | tail), then carry on with: workflow resume"
     return NotRecordedError(message, help=advice)
+
+
+def removed_advice(path: str) -> str:
+    """Return what to do where the directory of a file of a run was removed by somebody else."""
+    directory = os.path.dirname(path)
+    while directory and directory != os.path.dirname(directory):
+        if RUN_ID.match(os.path.basename(directory)) and os.path.isdir(directory):
+            run_id = os.path.basename(directory)
+            return f"a part of {run_id} was removed while it was going; carry on with: workflow resume {run_id}"
+        directory = os.path.dirname(directory)
+    return "the run's directory was removed while it was going; start again with: workflow run"
