@@ -145,9 +145,7 @@ def test_a_directory_that_may_not_be_changed_is_told_and_nothing_is_done(layout:
 
 @pytest.mark.parametrize("code", ["EROFS", "EACCES", "EIO", "EPERM", "EBUSY"])
 @pytest.mark.parametrize("operation", ["rename", "unlink", "rmdir", "fsync"])
-def test_an_error_of_the_disk_is_told_and_the_next_sweep_ends_it(
-    layout: RunLayout, operation: str, code: str
-) -> None:
+def test_an_error_of_the_disk_is_told_and_the_next_sweep_ends_it(layout: RunLayout, operation: str, code: str) -> None:
     disk = Disk(faults=Faults(Fault(operation, 1, code, "before", for_ever=True)))
     with pytest.raises(NotRecordedError) as caught:
         removal.remove_run(disk, layout)

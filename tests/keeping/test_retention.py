@@ -78,7 +78,7 @@ def gone(verdicts: Sequence[Verdict]) -> set[str]:
 def test_live_and_pinned_runs_are_never_touched(known: Runs, retention: Retention, size: float | None) -> None:
     for verdict in judged(known, retention, size):
         facts = known[verdict.run_id][1]
-        assert not (facts.is_live or facts.is_pinned or facts.is_kept)
+        assert not any((facts.is_live, facts.is_pinned, facts.is_kept))
         assert not verdict.is_removed or may_go(facts, retention)
         assert verdict.why
 
@@ -90,9 +90,7 @@ def test_what_may_go_goes_oldest_first(known: Runs, retention: Retention, size: 
     if not retention.keep_completed:
         return  # completed runs go before older ones then
     removed = gone(judged(known, retention, size))
-    candidates = sorted(
-        (seen.touched_at, name) for name, (seen, facts) in known.items() if may_go(facts, retention)
-    )
+    candidates = sorted((seen.touched_at, name) for name, (seen, facts) in known.items() if may_go(facts, retention))
     assert removed == {name for _, name in candidates[: len(removed)]}
 
 
