@@ -122,12 +122,12 @@ def facts_of(layout: RunLayout, *, is_archive: bool) -> Facts:
         return Facts(RunStatus.COMPLETED)
     if not is_ours(layout):
         return Facts(RunStatus.PAUSED, is_kept=True)
-    is_pinned = os.path.lexists(layout.pinned)
-    is_abandoned = os.path.lexists(layout.abandoned)
-    if is_pinned or is_live(layout):
-        return Facts(RunStatus.PAUSED, is_live=not is_pinned, is_pinned=is_pinned)
-    if is_abandoned:
+    if os.path.lexists(layout.pinned):
+        return Facts(RunStatus.PAUSED, is_pinned=True)
+    if os.path.lexists(layout.abandoned):  # whoever carries it on takes that away first
         return Facts(RunStatus.ABANDONED, is_abandoned=True)
+    if is_live(layout):
+        return Facts(RunStatus.PAUSED, is_live=True)
     try:
         return Facts(status_of(layout))
     except CheckpointError:
