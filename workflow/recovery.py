@@ -29,6 +29,7 @@ def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_ru
 
     Only under the lock of the run. Raises NotRecordedError.
     """
+    _put_directories_back(layout, disk, tell)
     store.sweep(disk, layout)
     snapshots.sweep(disk, layout)
     is_changed = _adopt(opened, layout, disk, tell, end_running)
@@ -85,6 +86,16 @@ def go_back(opened: Opened, layout: RunLayout, disk: Disk, recorded: Recorded, t
         commits.forget_iterations(disk, layout, it, steps[it].name, keep=rounds)
     take_back(recorded, back)
     recorded.past.update(past)
+
+
+def _put_directories_back(layout: RunLayout, disk: Disk, tell: Tell) -> None:
+    """Make what somebody removed by hand again, so that the run can be recorded; what was in it is lost."""
+    missing = [it for it in (layout.state_dir, layout.logs_dir) if not os.path.isdir(it)]
+    for directory in missing:
+        disk.make_directory(directory)
+    if missing:
+        names = listed(f"{os.path.basename(it)}/" for it in missing)
+        tell(Notice(f"{names} of {layout.run_id} {'was' if len(missing) == 1 else 'were'} missing; made anew, empty"))
 
 
 def _adopt(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, end_running: bool) -> bool:

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from workflow import errors
+from workflow import errors, upkeep
 from workflow.checkpoint import durable, history, locks, records, store
 from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
 from workflow.checkpoint.master import MasterFacts, MasterWriter
@@ -21,7 +21,7 @@ from workflow.definition import resolved
 from workflow.definition.files import shown_path
 from workflow.errors import NotRecordedError, UsageError, WorkflowError
 from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, StepFinished
-from workflow.model import Choice, Decision, Status, Workflow
+from workflow.model import Choice, Decision, RunStatus, Status, Workflow
 from workflow.opening import DEFAULT_DIRECTORY, NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
 from workflow.planning.outcome import is_left_failed, run_status, with_past
@@ -33,6 +33,7 @@ __all__ = [
     "Options",
     "environment",
     "library_directory",
+    "open_disk",
     "open_root",
     "project_directory",
     "run",
@@ -56,6 +57,12 @@ def environment() -> Mapping[str, str]:
 def open_root(checkpoint_dir: str | None) -> CheckpointRoot:
     """Return the checkpoint directory that commands which only look at runs use."""
     return checkpoint_root(project_directory(), checkpoint_dir, os.environ)
+
+
+def open_disk(layout: RunLayout | None = None) -> durable.Disk:
+    """Return the writer for commands that change runs without running them, as private as the run; close it."""
+    is_private = layout is not None and not os.stat(layout.path).st_mode & 0o077
+    return durable.Disk(private=is_private, faults=_faults())
 
 
 def user_name() -> str:
@@ -136,7 +143,15 @@ def _go(
     layout = opened.layout or _create(opened, disk, now_at)
     lock = opened.lock or locks.acquire_run(layout)
     try:
-        return _Run(options, opened, layout, disk, observers, now_at).go(ask, approve)
+        this = _Run(options, opened, layout, disk, observers, now_at)
+        exit_code = this.go(ask, approve)
+        if this.is_unwanted:
+            upkeep.remove_own(disk, layout)
+        return exit_code
+    except FileNotFoundError as error:
+        if os.path.isdir(layout.path):
+            raise
+        raise durable.not_recorded(error, layout.master) from error
     finally:
         lock.release()
 
@@ -170,6 +185,7 @@ class _Run:
         self.observers = [*observers, self.durations]
         self.is_linear = all(step.needs is None and step.group is None for step in self.workflow.steps)
         self.jobs = 1 if self.is_linear else _jobs(options, opened.workflow)
+        self.is_unwanted = False
         self.epoch = 1 if opened.stored is None else store.read_epoch(layout) + 1
         self.started_at = float((opened.stored or {}).get("started") or now_at)
 
@@ -352,6 +368,11 @@ class _Run:
             for notice in snapshotting.finish(statuses, status) if error is None else ():
                 self.tell(notice)
             self._finish(error)
+            if error is None and self.workflow.checkpoints.enabled:
+                is_completed = status is RunStatus.COMPLETED and exit_code == errors.EXIT_OK
+                self.is_unwanted = upkeep.apply_at_end(
+                    self.opened.root, self.disk, self.layout, self.workflow.checkpoints, self.tell, is_completed
+                )
             counts: dict[Status, int] = {}
             for it in board.statuses.values():
                 counts[it] = counts.get(it, 0) + 1

@@ -15,7 +15,8 @@ FLOORS = (
     ("planning",),
     ("execution", "reporting"),
     ("in_force",),
-    ("opening",),  # session is the composition root in six files, each resting on those before it
+    ("opening",),  # session is the composition root in seven files, each resting on those before it
+    ("upkeep",),
     ("recovery", "unkept"),
     ("session",),
     ("inspection",),

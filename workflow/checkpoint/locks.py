@@ -15,7 +15,7 @@ from typing import NamedTuple
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.marker import quote, unquote
-from workflow.errors import NotRecordedError, RunBusyError, one_line
+from workflow.errors import CheckpointError, NotRecordedError, RunBusyError, one_line
 
 # A reader that asks whether a runner is alive holds a shared lock for some microseconds. Trying
 # for this long before saying "busy" keeps such a glance from turning a runner away; it is also
@@ -52,13 +52,17 @@ class RunLock:
 def acquire_run(layout: RunLayout) -> RunLock:
     """Take the run's lock or raise RunBusyError within half a second, naming the holder.
 
-    Raises NotRecordedError where the file system cannot lock.
+    Raises CheckpointError when the run is gone, NotRecordedError where the file system cannot lock.
     """
-    fd = os.open(layout.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fd = os.open(layout.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise _cannot_be_opened(layout, error) from error
     try:
         give_up_at = time.monotonic() + BUSY_AFTER_S
         while not try_lock(fd, layout.path):
             if time.monotonic() >= give_up_at:
+                _refuse_removed(layout, fd)
                 holder = read_holder(layout)
                 who = holder.text if holder else "another runner"
                 raise RunBusyError(
@@ -66,11 +70,35 @@ def acquire_run(layout: RunLayout) -> RunLock:
                     help=f"watch it: workflow status {layout.run_id}, or: workflow logs {layout.run_id} -f",
                 )
             time.sleep(0.02)
+        _refuse_removed(layout, fd)
         refuse_foreign_holder(layout, os.fstat(fd).st_ino)
     except BaseException:
         os.close(fd)
         raise
     return RunLock(fd)
+
+
+def _refuse_removed(layout: RunLayout, fd: int) -> None:
+    """Refuse a directory that lost its name while we waited for its lock: whoever held it removed the run."""
+    try:
+        is_same = os.path.samestat(os.lstat(layout.path), os.fstat(fd))
+    except OSError as error:
+        raise _cannot_be_opened(layout, error) from error
+    if not is_same:
+        raise RunBusyError(
+            f"{layout.run_id} was replaced by another directory just now", help=f"workflow status {layout.run_id}"
+        )
+
+
+def _cannot_be_opened(layout: RunLayout, error: OSError) -> CheckpointError:
+    if isinstance(error, FileNotFoundError):
+        return CheckpointError(
+            f"{layout.run_id} was removed meanwhile", help="the runs there are: workflow checkpoint list"
+        )
+    return CheckpointError(
+        f"the directory of {layout.run_id} cannot be opened: {error.strerror}",
+        help=f"look at it: ls -ld {one_line(layout.path)}",
+    )
 
 
 def try_lock(fd: int, path: str) -> bool:

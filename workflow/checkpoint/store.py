@@ -80,10 +80,11 @@ def run_ids(root: CheckpointRoot) -> list[str]:
         names = os.listdir(root.path)
     except OSError:
         return []
-    return sorted((name for name in names if RUN_ID.match(name)), key=_by_time)
+    return sorted((name for name in names if RUN_ID.match(name)), key=by_time)
 
 
-def _by_time(run_id: str) -> tuple[str, int]:
+def by_time(run_id: str) -> tuple[str, int]:
+    """Return what sorts ids of runs by their start."""
     stem, again = run_id[:24], run_id[25:]
     return stem, int(again or 1)
 

@@ -11,6 +11,11 @@ from workflow.errors import UsageError, nearest, one_line
 # Verb -> module that defines it under the same name; loaded when it is called. Names of Python's own end in `_`.
 VERBS: dict[str, str] = {
     "create": "workflow.cli.checkpoint_making",
+    "clean": "workflow.cli.checkpoint_cleaning",
+    "delete": "workflow.cli.checkpoint_cleaning",
+    "prune": "workflow.cli.checkpoint_cleaning",
+    "pin": "workflow.cli.checkpoint_tagging",
+    "abandon": "workflow.cli.checkpoint_tagging",
 }
 ALIASES = {"ls": "list"}
 

@@ -249,12 +249,7 @@ class Engine:
         self._slots.give_back(hand.step)
         self._executor.free(hand.worker)
         self._board.move(event.step, Status.CANCELLED)
-        self._board.give_up(
-            NotRecordedError(
-                f"step {hand.step.title} was not started: cannot open its log {self._layout.log(hand.step.number)}",
-                help="free space or make it writable, then carry on with: workflow resume",
-            )
-        )
+        self._board.give_up(outcome.not_started(hand.step, self._layout.log(hand.step.number)))
 
     def _on_worker_gone(self, event: WorkerGone) -> None:
         self._executor.lose_worker(event.worker)

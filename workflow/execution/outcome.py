@@ -10,12 +10,24 @@ import signal
 from typing import NamedTuple
 
 from workflow.checkpoint import values
+from workflow.checkpoint.durable import removed_advice
 from workflow.checkpoint.layout import RunLayout
-from workflow.errors import duration_text, listed, one_line
+from workflow.errors import NotRecordedError, duration_text, listed, one_line
 from workflow.model import Failure, Step
 
 TAIL_LINES = 10
 TAIL_BYTES = 16 * 1024
+
+
+def not_started(step: Step, log: str) -> NotRecordedError:
+    """Return the error for a step whose log its worker could not open."""
+    if os.path.isdir(os.path.dirname(log)):
+        advice = "free space or make it writable, then carry on with: workflow resume"
+    else:
+        advice = removed_advice(log)
+    return NotRecordedError(
+        f"step {one_line(step.title)} was not started: cannot open its log {one_line(log)}", help=advice
+    )
 
 
 class Outcome(NamedTuple):

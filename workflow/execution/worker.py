@@ -11,6 +11,7 @@ import signal
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from workflow.checkpoint.durable import not_recorded
 from workflow.checkpoint.layout import RunLayout
 from workflow.errors import WorkflowError
 from workflow.execution.environment import find_program
@@ -109,6 +110,8 @@ class Worker:
         except OSError as error:
             os.close(self._command)
             os.close(self.answer)
+            if not os.path.isdir(os.path.dirname(stderr_log)):
+                raise not_recorded(error, stderr_log) from error
             raise WorkflowError(f"cannot start a worker shell ({shell}): {error.strerror}") from error
         finally:
             os.close(command_read)

@@ -1,0 +1,195 @@
+"""Files of a run removed by hand, one by one and as a whole, while it goes and while it rests.
+
+Required: a plain message, exit 3 or 125 where the run cannot go on, no process left, no step told complete that
+is not, nothing strewn about, and a next command that works.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import hanging_step, start_until
+from tests.conftest import Project, markers_of
+
+# What is removed -> the exit codes that the run may end with, and those of the resume after it.
+PARTS: dict[str, tuple[set[int], set[int]]] = {
+    "step_00.complete": ({0}, {0}),
+    "state/step_00_state.json": ({0}, {0}),
+    "checkpoint.json": ({0}, {0}),
+    "workflow.json": ({0}, {3}),
+    "steps.sh": ({0}, {0}),
+    "resume.sh": ({0}, {0}),
+    "lib": ({0}, {0}),
+    "logs": ({125}, {0}),
+    "logs/step_01.log": ({0}, {0}),
+    "state": ({125}, {0}),
+    "state/epoch": ({0}, {0}),
+    "state/run.holder": ({0}, {0}),
+    "state/worker_1.lock": ({0}, {0}),
+    "state/worker_1.running": ({0}, {0}),
+    "state/worker_1.exits": ({0}, {0}),
+    "snapshots": ({0}, {0}),
+    ".": ({125}, {3}),
+    "..": ({125}, {3}),
+}
+OUTSIDE = {"go", "here_01", "ran.txt", "steps", "stderr.txt", "stdout.txt"}
+
+
+def remove(run: Path, part: str) -> None:
+    path = Path(os.path.normpath(run / part))
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def processes_of(project: Project) -> list[str]:
+    mark = f"WORKFLOW_PROJECT={project.path}".encode()
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and mark in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
+                found.append(name)
+        except OSError:
+            continue
+    return found
+
+
+def assert_said_plainly(code: int, message: str) -> None:
+    assert "Traceback" not in message
+    assert "bug in workflow" not in message
+    if code:
+        assert "error: " in message, (code, message)
+        assert "\nhelp: " in message, (code, message)
+
+
+def assert_true_markers(project: Project) -> None:
+    """Every step that is marked complete ran."""
+    for run in project.runs:
+        assert {f"{number:02d}" for number in markers_of(run)} <= set(project.executions)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_is_removed_while_the_run_goes(project: Project, part: str) -> None:
+    project.step(0)
+    hanging_step(project, 1)
+    project.step(2)
+    runner = start_until(project, "here_01", "run")
+    remove(project.newest_run, part)
+    (project.path / "go").touch()
+    code = runner.wait(20)
+    message = (project.path / "stderr.txt").read_text()
+    assert code in PARTS[part][0], message
+    assert_said_plainly(code, message)
+    assert processes_of(project) == []
+    assert {it.name for it in project.path.iterdir()} - {".checkpoints"} == OUTSIDE
+    assert_true_markers(project)
+    resumed = project.run("resume")
+    assert resumed.returncode in PARTS[part][1], resumed.stderr
+    assert_said_plainly(resumed.returncode, resumed.stderr)
+    if resumed.returncode == 0:
+        assert markers_of(project.newest_run) == [0, 1, 2]
+        assert set(project.executions) == {"00", "01", "02"}
+    assert project.run().returncode == 0
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_is_removed_while_the_run_rests(project: Project, part: str) -> None:
+    project.step(0)
+    project.step(1, "[ -e mended ] || exit 1; echo 01 >>ran.txt")
+    project.step(2)
+    assert project.run().returncode == 1
+    run_id = project.newest_run.name
+    remove(project.newest_run, part)
+    (project.path / "mended").touch()
+    for words in (("status",), ("logs",), ("checkpoint", "clean", "--dry-run")):
+        looked = project.run(*words)
+        assert looked.returncode in (0, 3), looked.stderr
+        assert_said_plainly(looked.returncode, looked.stderr)
+    resumed = project.run("resume", run_id)
+    assert resumed.returncode in PARTS[part][1], resumed.stderr
+    assert_said_plainly(resumed.returncode, resumed.stderr)
+    if resumed.returncode == 0:
+        assert markers_of(project.newest_run) == [0, 1, 2]
+        assert project.executions[-1] == "02"
+    assert_true_markers(project)
+    # Whatever is left of it can be cleared.
+    assert project.run("checkpoint", "prune", "--force").returncode == 0
+    assert project.runs == []
+
+
+def test_steps_side_by_side_are_ended_when_their_run_is_removed(project: Project) -> None:
+    text = """steps:
+  - parallel:
+      - name: short
+        run: 'until [ -e go ]; do sleep 0.02; done'
+      - name: long
+        run: ': >here; sleep 60; touch late'
+"""
+    project.file("workflow.yaml", text)
+    runner = start_until(project, "here", "run", "-j", "2")
+    remove(project.newest_run, ".")
+    (project.path / "go").touch()
+    assert runner.wait(20) == 125
+    assert processes_of(project) == []
+    assert not (project.path / "late").exists()
+    assert project.runs == []
+
+
+def remove_at(project: Project, after_s: float, command: str) -> tuple[int, str]:
+    """Run with the command let loose on it after a while; return exit code and messages."""
+    for name in ("stdout.txt", "stderr.txt", "ran.txt"):
+        (project.path / name).unlink(missing_ok=True)
+    runner = project.start("run")
+    time.sleep(after_s)
+    subprocess.run(["sh", "-c", command], cwd=project.path, stderr=subprocess.DEVNULL, check=False)
+    return runner.wait(30), (project.path / "stderr.txt").read_text()
+
+
+def removed_at_moments(project: Project, moments: list[float]) -> set[int]:
+    codes = set()
+    for number in range(5):
+        project.step(number, f"sleep 0.02; echo {number:02d} >>ran.txt")
+    for number, after_s in enumerate(moments):
+        command = ("rm -rf .checkpoints/workflow_*", "rm -rf .checkpoints")[number % 2]
+        code, message = remove_at(project, after_s, command)
+        assert code in (0, 3, 125), f"after {after_s} s: {message}"
+        assert_said_plainly(code, message)
+        assert processes_of(project) == [], after_s
+        assert_true_markers(project)
+        shutil.rmtree(project.path / ".checkpoints", ignore_errors=True)
+        codes.add(code)
+    return codes
+
+
+def test_a_run_removed_at_some_moment(project: Project) -> None:
+    chosen = random.Random(20261124)
+    assert 125 in removed_at_moments(project, [chosen.uniform(0.1, 0.5) for _ in range(8)])
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(600)
+def test_a_run_removed_at_any_moment(project: Project) -> None:
+    assert removed_at_moments(project, [0.05 + 0.004 * number for number in range(150)]) >= {0, 125}
+
+
+def test_find_with_an_age_leaves_a_run_that_goes_alone(project: Project) -> None:
+    """A16, as the layout we adopt says it: `find -mtime +7`, while a run is going."""
+    project.step(0)
+    hanging_step(project, 1)
+    runner = start_until(project, "here_01", "run")
+    for command in (
+        "find .checkpoints/ -name 'workflow_*' -mtime +7 -exec rm -rf {} +",
+        "find .checkpoints/ -mtime +7 -delete",
+    ):
+        subprocess.run(["sh", "-c", command], cwd=project.path, check=True)
+    (project.path / "go").touch()
+    assert runner.wait(20) == 0
+    assert project.markers == [0, 1]

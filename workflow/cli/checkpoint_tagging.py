@@ -1,0 +1,91 @@
+"""`checkpoint pin` and `checkpoint abandon`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from workflow.errors import UsageError, one_line
+from workflow.session import open_disk, open_root, user_name
+
+LONGEST_NOTE = 1000
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks."),
+        click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints)."),
+        click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON document."),
+        click.option("--note", default="", metavar="TEXT", help="Why, for people."),
+        click.option("--off", "is_off", is_flag=True, help="Take it back."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run_id", metavar="RUN")
+@_options
+def pin(run_id: str, is_off: bool, note: str, checkpoint_dir: str | None, **given: Any) -> int:
+    """Keep RUN whatever its age: nothing that cleans removes it, until --off."""
+    from workflow.keeping import tagging
+
+    _refuse_note(note, is_off=is_off)
+    return _tag(
+        run_id,
+        checkpoint_dir,
+        given,
+        tagging.unpin if is_off else (lambda disk, layout: tagging.pin(disk, layout, by=user_name(), note=note)),
+    )
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run_id", metavar="RUN")
+@_options
+def abandon(run_id: str, is_off: bool, note: str, checkpoint_dir: str | None, **given: Any) -> int:
+    """Say that nobody will carry RUN on: a resume without a name passes it over. --off takes that back."""
+    from workflow.keeping import tagging
+
+    _refuse_note(note, is_off=is_off)
+    return _tag(
+        run_id,
+        checkpoint_dir,
+        given,
+        tagging.take_up if is_off else (lambda disk, layout: tagging.abandon(disk, layout, by=user_name(), note=note)),
+    )
+
+
+def _refuse_note(note: str, *, is_off: bool) -> None:
+    if note and is_off:
+        raise UsageError("--note goes with what is said, and --off takes it back", help="give one of them")
+    if len(note) > LONGEST_NOTE:
+        raise UsageError(f"--note: at most {LONGEST_NOTE:,} characters", help="leave the rest to a file")
+
+
+def _tag(run_id: str, checkpoint_dir: str | None, given: dict[str, Any], act: Callable[..., dict[str, Any]]) -> int:
+    from workflow.checkpoint import store
+
+    layout = store.find_run(open_root(checkpoint_dir), run_id)
+    disk = open_disk(layout)
+    try:
+        document = act(disk, layout)
+    finally:
+        disk.close()
+    if given["as_json"] or given["as_format"] == "json":
+        from workflow.cli.printing import print_json
+
+        print_json(document)
+    else:
+        print(_sentence(document))
+    return 0
+
+
+def _sentence(document: dict[str, Any]) -> str:
+    run_id, tag = document["run_id"], document["tag"]
+    if not document["is_set"]:
+        return f"{run_id} is no longer {tag}" if document["was_changed"] else f"{run_id} was not {tag}"
+    by = f" (recorded as {one_line(document['by'])}'s word)" if document["by"] else ""
+    return f"{run_id} is {tag}{'' if document['was_changed'] else ' already'}{by}"

@@ -1,0 +1,358 @@
+"""What is known of the runs of a project, how one is taken away, and what happens to old ones when a run has ended."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable
+
+from workflow.checkpoint import locks, records, removal, retention, store, tags
+from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.layout import ARCHIVE_ENDINGS, RUN_ID, TRASH, CheckpointRoot, RunLayout
+from workflow.checkpoint.retention import Facts, Seen
+from workflow.errors import (
+    CheckpointError,
+    NotRecordedError,
+    RunBusyError,
+    UsageError,
+    WorkflowError,
+    count,
+    listed,
+    one_line,
+    size_text,
+)
+from workflow.events import Notice
+from workflow.model import CheckpointSettings, RunStatus
+from workflow.opening import is_complete
+
+# What a run that has ended spends on others at most; the next one, or `checkpoint clean`, goes on.
+MOST_S = 0.5
+# Between making its directory and taking its lock a run that starts is held by nobody.
+STARTING_S = 60.0
+BY_RETENTION = "retention"
+
+
+class RunPinnedError(UsageError):
+    """The run is to be kept."""
+
+    def __init__(self, layout: RunLayout) -> None:
+        super().__init__(
+            f"{layout.run_id} is pinned{_said_by(layout.pinned)}: nothing removes it",
+            help=f"if it may go after all: workflow checkpoint pin {layout.run_id} --off",
+        )
+
+
+def _said_by(path: str) -> str:
+    tag = tags.read(path)
+    if tag is None or not tag.by:
+        return ""
+    return f" by {one_line(tag.by)}" + (f" ({one_line(tag.note)})" if tag.note else "")
+
+
+def runs_there(root: CheckpointRoot) -> dict[str, bool]:
+    """Return the runs there are by id, oldest first; the value says whether it is an archive without a directory."""
+    try:
+        names = os.listdir(root.path)
+    except OSError:
+        return {}
+    return _runs_among(names)
+
+
+def _runs_among(names: Iterable[str]) -> dict[str, bool]:
+    found: dict[str, bool] = {}
+    for name in names:
+        if RUN_ID.match(name):
+            found[name] = False
+        elif name.endswith(ARCHIVE_ENDINGS):
+            stem = name[: -max(len(it) for it in ARCHIVE_ENDINGS if name.endswith(it))]
+            if RUN_ID.match(stem):
+                found.setdefault(stem, True)
+    return dict(sorted(found.items(), key=lambda item: store.by_time(item[0])))
+
+
+def is_ours(layout: RunLayout) -> bool:
+    """Return whether the run is a directory of ours, and not reached through a link."""
+    try:
+        status = os.lstat(layout.path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+
+
+def whose(layout: RunLayout) -> str:
+    """Return what is wrong with the directory of a run that is not simply ours."""
+    try:
+        status = os.lstat(layout.path)
+    except OSError:
+        return "gone"
+    if stat.S_ISLNK(status.st_mode):
+        return "a link"
+    if not stat.S_ISDIR(status.st_mode):
+        return "no directory"
+    return f"of another user (uid {status.st_uid})"
+
+
+def seen(root: CheckpointRoot, run_id: str, *, is_archive: bool, with_size: bool = False) -> Seen | None:
+    """Return when a run was last touched, and how large it is; None when it is gone."""
+    layout = root.run(run_id)
+    latest = None
+    paths = (
+        [layout.path + ending for ending in ARCHIVE_ENDINGS]
+        if is_archive
+        else (layout.path, layout.state_dir, layout.master)
+    )
+    for path in paths:
+        try:
+            at = os.lstat(path).st_mtime
+        except OSError:
+            continue
+        latest = at if latest is None else max(latest, at)
+    if latest is None:
+        return None
+    return Seen(run_id, latest, removal.size_of_run(layout) if with_size else 0)
+
+
+def facts_of(layout: RunLayout, *, is_archive: bool) -> Facts:
+    """Return what decides about a run: whether it is live, pinned, complete. Opens as little as that takes.
+
+    A run that is not complete is told as paused, also where a step of it failed.
+    """
+    if is_archive:  # only finished runs become one
+        return Facts(RunStatus.COMPLETED)
+    if not is_ours(layout):
+        return Facts(RunStatus.PAUSED, is_kept=True)
+    if os.path.lexists(layout.pinned):
+        return Facts(RunStatus.PAUSED, is_pinned=True)
+    if os.path.lexists(layout.abandoned):  # whoever carries it on takes that away first
+        return Facts(RunStatus.ABANDONED, is_abandoned=True)
+    if is_live(layout):
+        return Facts(RunStatus.PAUSED, is_live=True)
+    try:
+        return Facts(status_of(layout))
+    except CheckpointError:
+        # What cannot be read now may be mended, or be newer than we are.
+        return Facts(RunStatus.PAUSED, is_kept=True)
+
+
+def status_of(layout: RunLayout) -> RunStatus:
+    """Return whether a run that nobody holds is completed, paused (or failed), or has not begun.
+
+    Raises CheckpointError when that cannot be told.
+    """
+    try:
+        stored = store.read_definition(layout)
+    except CheckpointError:
+        # It died before its first step, or the file was removed.
+        if os.path.lexists(layout.definition) or has_tried(layout):
+            raise
+        return RunStatus.CREATED
+    if is_complete(layout, stored):
+        return RunStatus.COMPLETED
+    return RunStatus.PAUSED if has_tried(layout) else RunStatus.CREATED
+
+
+def has_tried(layout: RunLayout) -> bool:
+    """Return whether anything tells of a step that ran."""
+    for directory in (layout.path, layout.state_dir):
+        try:
+            names = os.listdir(directory)
+        except OSError:
+            continue
+        if any(name.startswith("step_") or name.endswith((".exits", ".running")) for name in names):
+            return True
+    return False
+
+
+def is_live(layout: RunLayout) -> bool:
+    """Return whether a runner holds the run, steps of a dead one still go on in it, or it is just being started."""
+    if locks.is_held(layout):
+        return True
+    return _has_orphans(layout) or _is_starting(layout)
+
+
+def _has_orphans(layout: RunLayout) -> bool:
+    """Return whether steps of a runner that died still go on."""
+    try:
+        names = os.listdir(layout.state_dir)
+    except OSError:
+        return False
+    workers = (name[7:-5] for name in names if name.startswith("worker_") and name.endswith(".lock"))
+    return any(worker.isdigit() and locks.is_worker_held(layout, int(worker)) for worker in workers)
+
+
+def _is_starting(layout: RunLayout) -> bool:
+    if os.path.lexists(layout.definition):
+        return False
+    try:
+        return abs(time.time() - os.lstat(layout.path).st_mtime) < STARTING_S and not has_tried(layout)
+    except OSError:
+        return False
+
+
+def take_away(disk: Disk, layout: RunLayout, *, is_archive: bool) -> int | None:
+    """Remove a run under its lock; return the bytes freed, None when it was gone already. Durable on return.
+
+    Raises RunBusyError (live), RunPinnedError, CheckpointError (a link, or somebody else's), NotRecordedError.
+    """
+    if is_archive and not os.path.lexists(layout.path):
+        return removal.remove_archives(disk, layout) or None
+    if not os.path.lexists(layout.path):
+        return None
+    if not is_ours(layout):
+        raise CheckpointError(
+            f"{layout.run_id} is {whose(layout)}: it is left alone",
+            help=f"look at it: ls -ld {one_line(layout.path)}",
+        )
+    try:
+        lock = locks.acquire_run(layout)
+    except CheckpointError:
+        if os.path.lexists(layout.path):
+            raise
+        return None
+    try:
+        if os.path.lexists(layout.pinned):
+            raise RunPinnedError(layout)
+        if _is_starting(layout) or _has_orphans(layout):
+            raise RunBusyError(f"steps of {layout.run_id} still run", help=f"watch it: workflow status {layout.run_id}")
+        # Before the directory: where both are there it is the directory that counts.
+        freed = removal.remove_archives(disk, layout)
+        return freed + removal.remove_run(disk, layout)
+    finally:
+        lock.release()
+
+
+def abandon(disk: Disk, layout: RunLayout, *, by: str, note: str = "") -> None:
+    """Say of a run that nobody will carry it on; durable on return.
+
+    Raises RunBusyError when it is live, UsageError when it is complete, NotRecordedError.
+    """
+    lock = locks.acquire_run(layout)
+    try:
+        if status_of(layout) is RunStatus.COMPLETED:
+            raise UsageError(
+                f"{layout.run_id} is complete: there is nothing to carry on",
+                help=f"to remove it: workflow checkpoint delete {layout.run_id}",
+            )
+        tags.write(disk, layout.abandoned, tags.Tag(by, records.utc_text(time.time()) or "", note))
+    finally:
+        lock.release()
+
+
+def apply_at_end(
+    root: CheckpointRoot,
+    disk: Disk,
+    layout: RunLayout,
+    settings: CheckpointSettings,
+    tell: Callable[[Notice], None],
+    is_completed: bool,
+) -> bool:
+    """Do what the retention says when a run has ended, which is still held; return whether it is itself to go."""
+    notice = apply_retention(root, disk, settings)
+    if notice is not None:
+        tell(notice)
+    is_unwanted = is_completed and not settings.retention.keep_completed and not os.path.lexists(layout.pinned)
+    if is_unwanted:
+        tell(Notice(f"{layout.run_id} is removed: completed runs are not kept", level="note"))
+    return is_unwanted
+
+
+def remove_own(disk: Disk, layout: RunLayout) -> None:
+    """Remove the run that has just completed, by whoever holds it."""
+    try:
+        removal.remove_run(disk, layout)
+    except NotRecordedError:  # all is told and done; `checkpoint clean` will say what is in the way
+        return
+
+
+def apply_retention(root: CheckpointRoot, disk: Disk, settings: CheckpointSettings) -> Notice | None:
+    """Do what the retention says about other runs, for a short while and without asking; return what there is to tell.
+
+    Called when a run has ended and is still held, so that it is not among them. Whatever goes wrong is told, not
+    raised. Where no limit is reached this reads the names in the checkpoint directory and nothing else.
+    """
+    try:
+        names = os.listdir(root.path)
+    except OSError:
+        return None
+    done = _Done()
+    try:
+        if any(name.startswith(TRASH) for name in names):
+            removal.sweep_trash(root, disk)
+        _apply(root, disk, settings, _runs_among(names), done)
+    except _EnoughError:
+        done.is_cut_short = True
+    except (WorkflowError, OSError) as error:
+        return Notice(f"old runs were not cleared: {error}", "workflow checkpoint clean --dry-run")
+    return done.notice()
+
+
+def _apply(root: CheckpointRoot, disk: Disk, settings: CheckpointSettings, there: dict[str, bool], done: _Done) -> None:
+    limits = settings.retention
+    now_at = time.time()
+    is_over = limits.max_count is not None and len(there) > limits.max_count
+    max_size_bytes = None if settings.max_size_mb is None else settings.max_size_mb * retention.MEGABYTE_BYTES
+    candidates = list(there)
+    if not is_over and max_size_bytes is None and limits.keep_completed:
+        # Only age can be after a run then, and what started lately cannot be old: its name says when.
+        if limits.max_age_days is None:
+            return
+        oldest_kept = _run_id_at(now_at - limits.max_age_days * retention.DAY_S)
+        candidates = [run_id for run_id in candidates if run_id < oldest_kept]
+    known = (seen(root, it, is_archive=there[it], with_size=max_size_bytes is not None) for it in candidates)
+    enough_at = time.monotonic() + MOST_S
+
+    def look(run_id: str) -> Facts:
+        if time.monotonic() > enough_at:
+            raise _EnoughError
+        return facts_of(root.run(run_id), is_archive=there[run_id])
+
+    runs = [run for run in known if run is not None]
+    for verdict in retention.judge(runs, look, limits, now_at=now_at, max_size_bytes=max_size_bytes):
+        layout = root.run(verdict.run_id)
+        try:
+            if verdict.is_removed:
+                freed_bytes = take_away(disk, layout, is_archive=there[verdict.run_id])
+                if freed_bytes is None:
+                    continue
+                done.freed_bytes += freed_bytes
+                done.removed += 1
+            else:
+                abandon(disk, layout, by=BY_RETENTION, note=verdict.why)
+                done.abandoned += 1
+        except (RunBusyError, UsageError, CheckpointError):  # not as it was a moment ago: it stays
+            continue
+        done.reasons.setdefault(verdict.why)
+
+
+def _run_id_at(at: float) -> str:
+    """Return the least id of a run that started then."""
+    return time.strftime("workflow_%Y%m%d_%H%M%S", time.gmtime(max(0.0, at)))
+
+
+class _EnoughError(Exception):
+    """The time that may be spent on other runs is over."""
+
+
+class _Done:
+    """What was done about other runs."""
+
+    def __init__(self) -> None:
+        self.removed = 0
+        self.abandoned = 0
+        self.freed_bytes = 0
+        self.reasons: dict[str, None] = {}
+        self.is_cut_short = False
+
+    def notice(self) -> Notice | None:
+        said = []
+        if self.removed:
+            said.append(f"removed {count(self.removed, 'old run')} ({size_text(self.freed_bytes)})")
+        if self.abandoned:
+            said.append(f"{count(self.abandoned, 'run')} marked abandoned")
+        if not said:
+            return None
+        text = f"{' and '.join(said)}: {listed(self.reasons)}"
+        if self.is_cut_short:
+            return Notice(f"{text}; there is more to clear", "workflow checkpoint clean", level="note")
+        return Notice(text, level="note")
