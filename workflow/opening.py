@@ -222,6 +222,9 @@ def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, l
                 return layout, notices, None
             notices.append(Notice(f"passed over {run_id}: {error.message}"))
             continue
+        if os.path.lexists(layout.abandoned) and not locks.is_held(layout):
+            notices.append(Notice(f"passed over {run_id}: it is abandoned", level="note"))
+            continue
         newest = newest or layout
         if not is_complete(layout, stored) or locks.is_held(layout):
             notices.append(Notice(f"resuming {run_id}", level="note"))

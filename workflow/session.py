@@ -204,6 +204,9 @@ class _Run:
         is_same = stored is not None and stored.get("definition") == definition and all(map(os.path.exists, derived))
         locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
         store.write_epoch(disk, layout, self.epoch)
+        # Whoever carries a run on takes back the word that nobody will.
+        if os.path.lexists(layout.abandoned):
+            disk.remove(layout.abandoned)
         if stored is not None and is_same:
             return str(stored["plan_hash"])
         plan_hash = records.digest(records.encode_document(definition))

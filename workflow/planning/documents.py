@@ -80,6 +80,7 @@ def status_document(layout: RunLayout, workflow: Workflow, stored: records.Docum
         is_live=is_live,
         epoch=store.read_epoch(layout),
         has_tried=any(it["status"] != "pending" for it in steps),
+        is_abandoned=os.path.lexists(layout.abandoned),
     )
     current = sorted(running) or [it["step"] for it in steps if not is_settled(it)][:1]
     holder = locks.read_holder(layout) if is_live else None
@@ -117,12 +118,23 @@ def is_settled(step: Document) -> bool:
     return step["status"] in ("completed", "skipped") or bool(step.get("tolerated"))
 
 
-def run_status(total: int, settled: int, failed: int, *, is_live: bool, epoch: int, has_tried: bool) -> RunStatus:
+def run_status(
+    total: int,
+    settled: int,
+    failed: int,
+    *,
+    is_live: bool,
+    epoch: int,
+    has_tried: bool,
+    is_abandoned: bool = False,
+) -> RunStatus:
     """Return what a run is: pure, so that every command says the same. `failed` counts what is not tolerated."""
     if is_live:
         return RunStatus.RETRYING if epoch > 1 else RunStatus.IN_PROGRESS
     if settled == total:
         return RunStatus.COMPLETED
+    if is_abandoned:
+        return RunStatus.ABANDONED
     if failed:
         return RunStatus.FAILED
     return RunStatus.PAUSED if has_tried else RunStatus.CREATED
