@@ -16,6 +16,7 @@ from workflow.errors import CheckpointError, UsageError, listed, nearest, one_li
 from workflow.events import Notice
 from workflow.model import Status, Workflow
 from workflow.planning.decision import Request
+from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
 
 NEWEST = ""
 DEFAULT_DIRECTORY = ".checkpoints"
@@ -155,10 +156,13 @@ def _resumed(
     notices: list[Notice],
 ) -> Opened:
     stored = stored or store.read_definition(layout)
-    project = _project_of(layout, root, project, stored, notices)
+    project = project_of(layout, root, project, stored, notices)
     source = options.source if options.source is not None else _source_of(stored, project)
     params = {**(stored.get("params") or {}), **options.params}
     workflow = loader.load(project, source, params=params)
+    if options.validate:
+        but = MENDED_BY_REVALIDATE if options.revalidate else ()
+        refuse_invalid(layout, project, workflow.checkpoints, but=but)
     return _opened(options._replace(params=params), root, workflow, notices, layout, stored)
 
 
@@ -218,6 +222,9 @@ def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, l
             store.refuse_unsafe(layout)
             stored = store.read_definition(layout)
         except CheckpointError as error:
+            # Who asks for a run that holds up does not mean an older one instead.
+            if options.validate and os.path.lexists(layout.definition):
+                raise
             if locks.is_held(layout):
                 return layout, notices, None
             notices.append(Notice(f"passed over {run_id}: {error.message}"))
@@ -274,7 +281,7 @@ def _is_settled(layout: RunLayout, stored: records.Document, number: int) -> boo
     return isinstance(rules, dict) and bool(rules.get("continue_on_error"))
 
 
-def _project_of(
+def project_of(
     layout: RunLayout, root: CheckpointRoot, project: str, stored: records.Document, notices: list[Notice]
 ) -> str:
     """Return where the steps of a run start from: here, when its checkpoints lie here; else where they did."""

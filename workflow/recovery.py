@@ -16,6 +16,7 @@ from workflow.events import Event, Notice
 from workflow.execution import adoption
 from workflow.model import Choice, Decision, Status, Workflow
 from workflow.opening import Opened
+from workflow.planning.held_outputs import missing_notice
 from workflow.planning.record import Recorded, read_record
 
 Tell = Callable[[Event], None]
@@ -153,3 +154,12 @@ def warn_of_changes(decisions: Mapping[int, Decision], recorded: Recorded, tell:
                 "to run them again, and what depends on them: workflow resume --revalidate",
             )
         )
+
+
+def warn_of_missing(
+    workflow: Workflow, decisions: Mapping[int, Decision], recorded: Recorded, run_id: str, tell: Tell
+) -> None:
+    """Name the outputs of bypassed steps that are not there; steps that declare none cost nothing."""
+    missing = missing_notice(workflow, decisions, recorded.markers, run_id)
+    if missing is not None:
+        tell(Notice(*missing))

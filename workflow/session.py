@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from workflow import errors
 from workflow.checkpoint import durable, history, locks, records, store
-from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
+from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.master import DONE, MasterFacts, MasterWriter
 from workflow.definition import resolved
 from workflow.errors import NotRecordedError, UsageError, WorkflowError
@@ -22,8 +22,9 @@ from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, St
 from workflow.model import Choice, Decision, RunStatus, Status, Workflow
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
+from workflow.planning.held_outputs import hold_outputs
 from workflow.planning.record import Recorded, nothing_recorded
-from workflow.recovery import mind_interrupted, recover, warn_of_changes
+from workflow.recovery import mind_interrupted, recover, warn_of_changes, warn_of_missing
 
 __all__ = [
     "NEWEST",
@@ -157,10 +158,14 @@ class _Run:
         for notice in self.opened.notices:
             self.tell(notice)
         recorded = self.recover()
+        if self.opened.request.revalidate:
+            hold_outputs(self.layout, self.workflow, recorded)
         decisions = decide(
             self.workflow.steps, self.opened.order, recorded.facts, self.opened.request, recorded.markers
         )
         warn_of_changes(decisions, recorded, self.tell)
+        if self.opened.stored is not None and self.workflow.checkpoints.validate_on_resume:
+            warn_of_missing(self.workflow, decisions, recorded, self.layout.run_id, self.tell)
         mind_interrupted(self.opened, decisions, recorded, ask)
         for number, fact in recorded.facts.items():
             # A complete step that is to run again goes on counting its attempts.
@@ -196,12 +201,12 @@ class _Run:
 
     def begin(self, recorded: Recorded) -> str:
         """Write what a resume needs before anything runs; return the hash of the plan."""
-        from workflow.execution.steps_program import resume_program, steps_program
+        from workflow.execution import shell_files
 
         layout, disk, workflow, stored = self.layout, self.disk, self.workflow, self.opened.stored
         definition = resolved.resolved(workflow)
-        derived = (layout.steps_sh, layout.resume_sh, *(f"{layout.lib}/{name}" for name in LIBRARY))
-        is_same = stored is not None and stored.get("definition") == definition and all(map(os.path.exists, derived))
+        is_whole = all(map(os.path.exists, shell_files.paths_of(layout)))
+        is_same = stored is not None and stored.get("definition") == definition and is_whole
         locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
         store.write_epoch(disk, layout, self.epoch)
         # Whoever carries a run on takes back the word that nobody will.
@@ -211,22 +216,12 @@ class _Run:
             return str(stored["plan_hash"])
         plan_hash = records.digest(records.encode_document(definition))
         # What shells read comes first: a run that has its workflow.json has everything.
-        is_inside = store.project_inside(self.opened.root, workflow.project)
-        project = (
-            os.path.relpath(os.path.realpath(workflow.project), os.path.realpath(layout.path))
-            if is_inside
-            else workflow.project
-        )
         fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
-        disk.write(layout.steps_sh, steps_program(workflow))
-        program = resume_program(
-            workflow, layout.run_id, project, self.opened.order, fingerprints, lock_directory=_locks_directory()
+        shell_files.write_all(
+            *(disk, layout, self.opened.root, workflow, self.opened.order, fingerprints),
+            library=library_directory(),
+            lock_directory=_locks_directory(),
         )
-        disk.write(layout.resume_sh, program)
-        disk.make_directory(layout.lib)
-        for name in LIBRARY:
-            with open(os.path.join(library_directory(), name), "rb") as file:
-                disk.write(f"{layout.lib}/{name}", file.read(), sync=False)
         about = {
             "plan_hash": plan_hash,
             "started_at": records.utc_text(self.started_at),

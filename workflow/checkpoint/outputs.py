@@ -1,21 +1,12 @@
-"""The declared outputs of a completed step, held against what its state says of them."""
+"""The declared outputs of completed steps: where they lie, who answers for them, what they were."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
-from workflow.checkpoint.records import Document
+from workflow.checkpoint.marker import Marker
 from workflow.model import Step
-
-
-class Held(NamedTuple):
-    """What became of the outputs of a step since it completed: paths as declared. `looked_at` counts all of them."""
-
-    missing: tuple[str, ...]
-    changed: tuple[str, ...]
-    looked_at: int
 
 
 def output_path(project: str, step: Step, name: str) -> str:
@@ -23,26 +14,15 @@ def output_path(project: str, step: Step, name: str) -> str:
     return os.path.normpath(os.path.join(project, step.working_directory, name))
 
 
-def missing_of(project: str, step: Step) -> tuple[str, ...]:
-    """Return the declared outputs that are not there, as declared."""
-    return tuple(name for name in step.outputs if not os.path.lexists(output_path(project, step, name)))
-
-
-def held(project: str, step: Step, state: Document | None, *, with_digests: bool) -> Held:
-    """Hold the outputs of a step against its state; without a state only whether they are there.
-
-    Directories, and outputs that were no files when the step completed, have no digest. Reads whole files.
-    """
-    missing = missing_of(project, step)
-    digests = (state or {}).get("output_digests")
-    changed = []
-    if with_digests and isinstance(digests, dict) and digests:
-        for name in step.outputs:
-            path = output_path(project, step, name)
-            expected = recorded_digest(digests, step, name, path)
-            if expected is not None and name not in missing and digest_of(path) != expected:
-                changed.append(name)
-    return Held(missing, tuple(changed), len(step.outputs))
+def owned(project: str, steps: Iterable[Step], markers: Mapping[int, Marker]) -> dict[int, list[str]]:
+    """Return the outputs that each completed step answers for, as declared: what several write is the last one's."""
+    declaring = [step for step in steps if step.outputs and step.number in markers]
+    declaring.sort(key=lambda step: (markers[step.number].completed_at, step.number))
+    last = {output_path(project, step, name): step for step in declaring for name in step.outputs}
+    return {
+        step.number: [name for name in step.outputs if last[output_path(project, step, name)] is step]
+        for step in declaring
+    }
 
 
 def recorded_digest(digests: Mapping[str, object], step: Step, name: str, path: str) -> str | None:

@@ -273,15 +273,9 @@ def _outputs(
     with_digests: bool,
 ) -> tuple[Check, Check]:
     missing, changed, looked_at, compared = [], [], [], []
-    declaring = [step for step in steps if step.outputs and step.number in whole]
-    # What several steps write is as the last of them left it.
-    last = {
-        outputs.output_path(project, step, name): step
-        for step in _by_completion(declaring, whole)
-        for name in step.outputs
-    }
-    for step in declaring:
-        own = [name for name in step.outputs if last[outputs.output_path(project, step, name)] is step]
+    by_number = {step.number: step for step in steps}
+    for number, own in sorted(outputs.owned(project, steps, whole).items()):
+        step = by_number[number]
         state = states.of(step.number)
         digests = (state or {}).get("output_digests") or {}
         for name in own:
@@ -298,10 +292,6 @@ def _outputs(
                 changed.append(Finding(name, "it is not what the step had made", step.number, RERUN))
     note = "" if with_digests else "not compared: strict_hash_check is false"
     return Check("outputs", tuple(missing), tuple(looked_at)), Check("hashes", tuple(changed), tuple(compared), note)
-
-
-def _by_completion(steps: Sequence[Step], whole: dict[int, Marker]) -> list[Step]:
-    return sorted(steps, key=lambda step: (whole[step.number].completed_at, step.number))
 
 
 def _document(path: str) -> Document:

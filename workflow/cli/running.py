@@ -17,7 +17,6 @@ from workflow.session import run as run_session
 # Options of the contract whose behaviour comes later: refused, never ignored.
 LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
     "smart": (("--smart",), True),
-    "validate": (("--validate",), True),
     "policy": (("--policy",), False),
     "no_checkpoint": (("--no-checkpoint",), True),
     "checkpoint_every": (("--checkpoint-every",), False),
@@ -63,7 +62,12 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--only", metavar="S", multiple=True, help="Run step S alone (may be repeated)."),
         click.option("--skip-failed", is_flag=True, help="Leave failed steps failed and carry on past them."),
         click.option("--retry-failed", is_flag=True, help="Run the steps that failed, and nothing else."),
-        click.option("--revalidate", is_flag=True, help="Run changed steps again, and what depends on them."),
+        click.option("--validate", is_flag=True, help="Run nothing of a run that does not pass all five checks."),
+        click.option(
+            "--revalidate",
+            is_flag=True,
+            help="Run steps again that changed, or whose outputs did, and what depends on them.",
+        ),
         click.option("--force", is_flag=True, help="run: begin a new run whatever there is; resume: do not ask."),
         click.option("--auto", "is_auto", is_flag=True, help="Never ask."),
         click.option(
@@ -202,6 +206,7 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
         only=given["only"],
         retry_failed=given["retry_failed"],
         skip_failed=given["skip_failed"],
+        validate=given["validate"],
         revalidate=given["revalidate"],
         force=given["force"],
         is_auto=given["is_auto"],

@@ -62,6 +62,7 @@ def described(layout: RunLayout) -> Document:
         fd = os.open(layout.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return _in_full(layout, ())
+    names: list[str] = []
     try:
         names = os.listdir(fd)
         is_live = not _try_shared(fd)

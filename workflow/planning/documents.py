@@ -12,6 +12,7 @@ from workflow.checkpoint.layout import RunLayout, label
 from workflow.errors import one_line
 from workflow.model import Choice, Decision, RunStatus, Status, Step, Workflow
 from workflow.planning.record import Recorded, read_record
+from workflow.planning.recovery_plan import is_over
 from workflow.planning.standing import standing
 
 Document = dict[str, Any]
@@ -32,8 +33,12 @@ def plan_document(
     order: Sequence[int],
     decisions: Mapping[int, Decision],
     notices: Iterable[str],
+    recovery: Document | None = None,
 ) -> Document:
-    """Return what would be done: `run_id` (None: a new run), `steps` in order with choice and reasons, `counts`."""
+    """Return what would be done: `run_id` (None: a new run), `steps` in order with choice and reasons, `counts`.
+
+    `recovery` is what a resume takes up again, None for a new run.
+    """
     titles = {step.number: step for step in workflow.steps}
     counts = {choice.value: 0 for choice in Choice}
     for decision in decisions.values():
@@ -44,6 +49,7 @@ def plan_document(
         "will_run": counts["run"],
         "counts": counts,
         "notices": list(notices),
+        "recovery": recovery,
         "steps": [_planned(titles[number], decisions[number]) for number in order],
     }
 
@@ -262,17 +268,9 @@ def running_steps(layout: RunLayout, *, is_live: bool) -> dict[int, int]:
             except OSError:
                 continue
             worker = int(name[7:-8]) if name[7:-8].isdigit() else 0
-            if notes and (is_live or locks.is_worker_held(layout, worker)) and not _is_over(layout, notes[-1]):
+            if notes and (is_live or locks.is_worker_held(layout, worker)) and not is_over(layout, notes[-1]):
                 found[notes[-1].step] = worker
     return found
-
-
-def _is_over(layout: RunLayout, note: records.RunningNote) -> bool:
-    """Return whether an attempt is recorded as ended: a note stays where it is until its worker is given another."""
-    return store.has_whole_marker(layout, note.step) or any(
-        (attempt.number, attempt.epoch) == (note.attempt, note.epoch) and attempt.ended_at is not None
-        for attempt in store.attempts_of(layout, note.step)
-    )
 
 
 def _touched_at(layout: RunLayout) -> float | None:
