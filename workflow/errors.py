@@ -186,3 +186,15 @@ def duration_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size as people say it: `812 bytes`, `4.1 kB`, `37 MB`, `1.2 GB` (powers of 1000)."""
+    if size_bytes < 1000:
+        return count(size_bytes, "byte")
+    amount = float(size_bytes)
+    units = iter(("kB", "MB", "GB", "TB"))
+    unit = "bytes"
+    while amount >= 999.5 and unit != "TB":
+        amount, unit = amount / 1000, next(units)
+    return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:,.0f} {unit}"

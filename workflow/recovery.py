@@ -73,15 +73,23 @@ def _as_started(opened: Opened) -> Workflow:
 
 
 def _set_damaged_aside(layout: RunLayout, disk: Disk, recorded: Recorded, tell: Tell) -> None:
+    lost = {layout.state(number) for number in recorded.lost_states}
+    for path in damaged_files(layout, recorded):
+        kept = store.set_aside(disk, path)
+        if path not in lost:
+            tell(Notice(f"kept aside what does not count: {one_line(os.path.relpath(kept, layout.path))}"))
+
+
+def damaged_files(layout: RunLayout, recorded: Recorded) -> list[str]:
+    """Return the markers and states that do not count, a marker before the state it vouched for."""
+    found = []
     for number in recorded.damaged:
-        for path in (layout.marker(number), layout.state(number)):
-            is_bad = path == layout.marker(number) or not _is_readable(path)
-            if is_bad and os.path.lexists(path):
-                kept = store.set_aside(disk, path)
-                tell(Notice(f"kept aside what does not count: {one_line(os.path.relpath(kept, layout.path))}"))
-    for number in recorded.lost_states:
-        if os.path.lexists(layout.state(number)):
-            store.set_aside(disk, layout.state(number))
+        if os.path.lexists(layout.marker(number)):
+            found.append(layout.marker(number))
+        if os.path.lexists(layout.state(number)) and not _is_readable(layout.state(number)):
+            found.append(layout.state(number))
+    found += [path for path in map(layout.state, recorded.lost_states) if os.path.lexists(path)]
+    return found
 
 
 def _is_readable(path: str) -> bool:

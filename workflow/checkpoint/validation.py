@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from workflow.checkpoint import approval, outputs, records, store
-from workflow.checkpoint.layout import RunLayout, label
+from workflow.checkpoint.layout import DAMAGED, RunLayout, label
 from workflow.checkpoint.marker import Marker, MarkerDamagedError, decode, posix_cksum
 from workflow.checkpoint.records import Document
 from workflow.errors import one_line
@@ -31,7 +31,8 @@ _APPROVAL = re.compile(r"step_(\d{2,})\.approval\Z", re.ASCII)
 _NEEDED_OF_STATE = ("step", "name", "status")
 _NEEDED_OF_MASTER = ("run_id", "status", "completed_tasks", "total_tasks")
 
-REPAIR, RERUN, START_AGAIN = "repair", "rerun", "start-again"
+# What mends a finding: `checkpoint repair`, running the step again, a person's word, nothing but a new run.
+REPAIR, RERUN, MARK, START_AGAIN = "repair", "rerun", "mark", "start-again"
 
 
 class Finding(NamedTuple):
@@ -142,17 +143,18 @@ class _States:
             elif match := _APPROVAL.match(name):
                 looked_at.append(path)
                 self._approval(path, int(match[1]))
-        for number in sorted(vouched):
-            if not self._is_in_flight(number, found.whole[number]):
-                self._findings.append(
-                    Finding(
-                        f"state/step_{label(number)}_state.json", "it is missing, and the marker vouches for it", number
-                    )
-                )
+        lost = [number for number in sorted(vouched) if not self._is_in_flight(number, found.whole[number])]
+        known = [number for number in lost if self._is_known_lost(names, found.whole[number])]
+        for number in lost:
+            if number not in known:
+                remedy = REPAIR if found.whole[number].values else MARK
+                path = f"state/step_{label(number)}_state.json"
+                self._findings.append(Finding(path, "it is missing, and the marker vouches for it", number, remedy))
         if "epoch" in names:
             looked_at.append("state/epoch")
             self._epoch(found.whole)
-        self.check = Check("state", tuple(self._findings), tuple(looked_at))
+        note = f"set aside as damaged, and not needed: {', '.join(label(number) for number in known)}" if known else ""
+        self.check = Check("state", tuple(self._findings), tuple(looked_at), note)
 
     def of(self, number: int) -> Document | None:
         """Return the state of a completed step, None where it is damaged or gone."""
@@ -232,6 +234,11 @@ class _States:
         last = max((marker.epoch for marker in whole.values()), default=0)
         if epoch < last and not self._is_live:
             self._findings.append(Finding("state/epoch", f"it says {epoch}, and a marker is of epoch {last}"))
+
+    def _is_known_lost(self, names: Sequence[str], marker: Marker) -> bool:
+        """A damaged state that was set aside is not needed where its step published nothing."""
+        aside = f"step_{label(marker.step)}_state.json{DAMAGED}"
+        return not marker.values and any(name.startswith(aside) for name in names)
 
     def _is_in_flight(self, number: int, marker: Marker) -> bool:
         return self._is_live and _marker(self._layout, number) != marker

@@ -9,7 +9,14 @@ import click
 from workflow.errors import UsageError, nearest, one_line
 
 # Verb -> module that defines it under the same name; loaded when it is called. Names of Python's own end in `_`.
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "list": "workflow.cli.checkpoint_looking",
+    "show": "workflow.cli.checkpoint_looking",
+    "latest": "workflow.cli.checkpoint_looking",
+    "diff": "workflow.cli.checkpoint_looking",
+    "validate": "workflow.cli.checkpoint_checking",
+    "repair": "workflow.cli.checkpoint_checking",
+}
 ALIASES = {"ls": "list"}
 
 

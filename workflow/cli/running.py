@@ -169,7 +169,15 @@ def resume(run_id: str | None, mission: str | None, checkpoint: str | None, dry_
     options = _options(
         {**given, "force": False}, source=None, resume=run_id or mission or checkpoint or NEWEST
     )._replace(must_resume=True)
-    return _plan(options, given) if dry_run else _run(options, given)
+    if dry_run:
+        return _plan(options, given)
+    is_json = given["as_json"] or given["as_format"] == "json"
+    if _is_somebody_there(given) and not given["force"] and not is_json:
+        from workflow.cli.agreeing import agree
+
+        # What was agreed to is what runs, also if a newer run begins meanwhile.
+        options = options._replace(resume=agree(options))
+    return _run(options, given)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -255,12 +263,16 @@ def _run(options: Options, given: dict[str, Any]) -> int:
         verbose=given["verbose"],
     )
     try:
-        is_there = not given["is_auto"] and sys.stdin.isatty() and sys.stderr.isatty()
+        is_there = _is_somebody_there(given)
         # `--force` is a yes to what we ask about the run, and none to what a step asks of a person.
         approve = _confirm if is_there and not given["force"] else None
         return run_session(options, [observer], _asker(given, is_there=is_there), approve)
     finally:
         observer.close()
+
+
+def _is_somebody_there(given: dict[str, Any]) -> bool:
+    return not given["is_auto"] and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _asker(given: dict[str, Any], *, is_there: bool) -> Callable[[str], bool] | None:

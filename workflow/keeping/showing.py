@@ -39,7 +39,7 @@ def shown(root: CheckpointRoot, name: str | None) -> Shown:
     """
     chosen = choose(root, name)
     if chosen.snapshot_number is not None:
-        return _snapshot(chosen.layout, chosen.snapshot_number)
+        return _snapshot(root, chosen.layout, chosen.snapshot_number)
     return _run(root, chosen.layout)
 
 
@@ -49,7 +49,7 @@ def latest(root: CheckpointRoot, name: str | None) -> Shown:
     newest = snapshots.newest(chosen.layout)
     if newest is None:
         return _run(root, chosen.layout)
-    return _snapshot(chosen.layout, newest.number)
+    return _snapshot(root, chosen.layout, newest.number)
 
 
 def _run(root: CheckpointRoot, layout: RunLayout) -> Shown:
@@ -65,10 +65,13 @@ def _run(root: CheckpointRoot, layout: RunLayout) -> Shown:
         "number": None,
         "trigger": made[-1].trigger if made else _DERIVED_TRIGGER.get(status["status"], "auto"),
         "name": None,
-        "created": document["updated_at"],
+        "created": status["updated_at"],
     }
     running = documents.running_steps(layout, is_live=locks.is_held(layout))
     more = {
+        # When something was recorded last, not when it was looked at.
+        "last_checkpoint": status["updated_at"],
+        "updated_at": status["updated_at"],
         "progress_percent": status["progress_percent"],
         "active_locks": _active(workflow, running, status["holder"]),
         "pending_approvals": [
@@ -100,7 +103,7 @@ def _active(workflow: Workflow, running: Iterable[int], holder: Document | None)
     return active
 
 
-def _snapshot(layout: RunLayout, number: int) -> Shown:
+def _snapshot(root: CheckpointRoot, layout: RunLayout, number: int) -> Shown:
     document = snapshots.read(layout, number)
     tasks: dict[str, dict[str, Any]] = document["tasks"]
     total = int(document.get("total_tasks") or 0)
@@ -114,7 +117,7 @@ def _snapshot(layout: RunLayout, number: int) -> Shown:
         "active_locks": [{"lock": name, "step": None, "holder": None} for name in restored],
         "pending_approvals": _asked_then(layout, tasks),
         "problems": [],
-        "resume_command": f"workflow resume {document['checkpoint_id']}",
+        "resume_command": resume_command(root, project_directory(), document["checkpoint_id"]),
     }
     return Shown({**document, **more, **_size(layout), "snapshots": len(snapshots.listed(layout))}, _rows(tasks))
 

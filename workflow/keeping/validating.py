@@ -5,7 +5,7 @@ from __future__ import annotations
 from workflow.checkpoint import locks, store
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.records import Document
-from workflow.checkpoint.validation import REPAIR, RERUN, Check, Finding
+from workflow.checkpoint.validation import MARK, REPAIR, RERUN, Check, Finding
 from workflow.errors import CheckpointError, UsageError
 from workflow.events import Notice
 from workflow.keeping.choosing import choose
@@ -54,15 +54,17 @@ def _check(check: Check, root: CheckpointRoot, layout: RunLayout) -> Document:
         "passed": check.is_passed,
         "note": check.note or None,
         "files": list(check.looked_at),
-        "findings": [
-            {
-                "path": finding.path,
-                "what": finding.what,
-                "step": finding.step,
-                "help": _help(finding, root, layout),
-            }
-            for finding in check.findings
-        ],
+        "findings": [told(finding, root, layout) for finding in check.findings],
+    }
+
+
+def told(finding: Finding, root: CheckpointRoot, layout: RunLayout) -> Document:
+    """Return a finding as answers have it: `path, what, step` and the command that helps."""
+    return {
+        "path": finding.path,
+        "what": finding.what,
+        "step": finding.step,
+        "help": _help(finding, root, layout),
     }
 
 
@@ -72,4 +74,7 @@ def _help(finding: Finding, root: CheckpointRoot, layout: RunLayout) -> str:
         return resume.replace("workflow resume", "workflow checkpoint repair", 1)
     if finding.remedy == RERUN:
         return f"{resume} --revalidate"
+    if finding.remedy == MARK and finding.step is not None:
+        run = f"workflow resume {layout.run_id}"
+        return resume.replace(run, f"workflow mark {layout.run_id} {finding.step:02d} --pending", 1)
     return "workflow run --force"

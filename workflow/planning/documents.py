@@ -74,12 +74,14 @@ def status_document(
     stored: records.Document,
     order: list[int],
     recorded: Recorded | None = None,
+    *,
+    is_live: bool | None = None,
 ) -> Document:
     """Return what a run is, worked out from its markers and its lock; nothing is written and nothing waited for.
 
-    `recorded` is what was read of it just now, where the caller has that already.
+    `recorded` is what was read of it just now, where the caller has that already; `is_live` is for who holds the lock.
     """
-    is_live = locks.is_held(layout)
+    is_live = locks.is_held(layout) if is_live is None else is_live
     recorded = recorded or read_record(layout, workflow, order)
     running = running_steps(layout, is_live=is_live)
     steps = [_step(step, layout, recorded, running, is_live=is_live) for step in workflow.steps]
