@@ -25,7 +25,7 @@ def runs_text(runs: Entries, *, colour: bool) -> str:
     for run in runs:
         row = [
             one_line(str(run["run_id"])),
-            str(run["status"] or "unreadable"),
+            _status(run),
             _steps(run),
             _percent(run),
             str(run["created_at"] or UNKNOWN),
@@ -46,7 +46,7 @@ def snapshots_text(snapshots: Entries, *, colour: bool) -> str:
         [
             one_line(str(it["checkpoint_id"])),
             one_line(str(it["trigger"])),
-            str(it["status"] or "unreadable"),
+            _status(it),
             _steps(it),
             _percent(it),
             str(it["created"] or UNKNOWN),
@@ -59,6 +59,10 @@ def snapshots_text(snapshots: Entries, *, colour: bool) -> str:
     table = _table(head, rows, {"STEPS", "DONE", "SIZE"}, Palette(is_coloured=colour))
     problems = [f"problem: {one_line(str(it['problem']))}" for it in snapshots if it.get("problem")]
     return "\n".join([*table, "", count(len(snapshots), "snapshot"), *problems])
+
+
+def _status(entry: Mapping[str, Any]) -> str:
+    return str(entry["status"] or "unreadable").replace("_", " ")
 
 
 def _steps(entry: Mapping[str, Any]) -> str:
@@ -78,24 +82,18 @@ def _size(run: Mapping[str, Any]) -> str:
 def _table(head: list[str], rows: list[list[str]], numeric: set[str], palette: Palette) -> list[str]:
     columns = list(zip(head, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
-    is_right = [name in numeric for name in head]
+    # One template for all: ten thousand lines are to come within a tenth of a second.
+    template = "  ".join(
+        f"%{width}s" if name in numeric else f"%-{width}s" for name, width in zip(head, widths, strict=True)
+    )
     status_at = head.index("STATUS")
-    lines = [palette.dim(_line(head, widths, is_right))]
+    lines = [palette.dim((template % tuple(head)).rstrip())]
+    if not palette.is_coloured:
+        return lines + [(template % tuple(row)).rstrip() for row in rows]
+    shown: dict[str, str] = {}
     for row in rows:
-        cells = list(row)
-        if palette.is_coloured:
-            status = row[status_at]
-            padding = " " * (widths[status_at] - len(status))
-            cells[status_at] = coloured_status(status, palette) + padding
-        else:
-            cells[status_at] = row[status_at].replace("_", " ")
-        lines.append(_line(cells, widths, is_right))
+        status = row[status_at]
+        if status not in shown:
+            shown[status] = coloured_status(status.replace(" ", "_"), palette) + " " * (widths[status_at] - len(status))
+        lines.append((template % (*row[:status_at], shown[status], *row[status_at + 1 :])).rstrip())
     return lines
-
-
-def _line(cells: list[str], widths: list[int], is_right: list[bool]) -> str:
-    padded = [
-        cell.rjust(width) if right else cell.ljust(width)
-        for cell, width, right in zip(cells, widths, is_right, strict=True)
-    ]
-    return "  ".join(padded).rstrip()
