@@ -96,7 +96,7 @@ def status_document(
         failed,
         is_live=is_live,
         epoch=store.read_epoch(layout),
-        has_tried=any(it["status"] != "pending" for it in steps),
+        has_tried=any(it["status"] != "pending" for it in steps) or _was_begun(layout),
         is_abandoned=os.path.lexists(layout.abandoned),
     )
     current = sorted(running) or [it["step"] for it in steps if not is_settled(it)][:1]
@@ -273,6 +273,17 @@ def running_steps(layout: RunLayout, *, is_live: bool) -> dict[int, int]:
             if notes and (is_live or locks.is_worker_held(layout, worker)) and not is_over(layout, notes[-1]):
                 found[notes[-1].step] = worker
     return found
+
+
+def _was_begun(layout: RunLayout) -> bool:
+    """Return whether a worker had a step in hand, also where its runner died before anything of it was recorded."""
+    try:
+        return any(
+            name.endswith((".running", ".exits")) and os.stat(f"{layout.state_dir}/{name}").st_size
+            for name in os.listdir(layout.state_dir)
+        )
+    except OSError:
+        return False
 
 
 def _touched_at(layout: RunLayout) -> float | None:
