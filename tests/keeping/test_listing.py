@@ -133,10 +133,8 @@ def test_a_run_that_cannot_be_read_stands_there_with_its_problem(project: Projec
 
 
 def test_tolerated_failures_are_counted_as_status_does(project: Project) -> None:
-    project.file(
-        "workflow.yaml",
-        "steps:\n  - {name: a, run: exit 1, continue_on_error: true}\n  - {name: b, run: exit 1}\n  - {name: c, run: echo}\n",
-    )
+    steps = "{name: a, run: exit 1, continue_on_error: true}", "{name: b, run: exit 1}", "{name: c, run: echo}"
+    project.file("workflow.yaml", "\n  - ".join(("steps:", *steps)) + "\n")
     assert project.run("-q").returncode == 1
     agrees_with_status(project, rows(project)[0])
 

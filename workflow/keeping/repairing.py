@@ -208,7 +208,8 @@ def _done(disk: Disk, layout: RunLayout, action: Action, *, is_dry: bool) -> Doc
         elif action.kind == SET_ASIDE:
             kept = os.path.relpath(store.set_aside(disk, action.path), layout.path)
         else:
-            disk.make_directory(os.path.dirname(action.path))
+            if not os.path.isdir(os.path.dirname(action.path)):
+                disk.make_directory(os.path.dirname(action.path))
             disk.write(action.path, action.content)
     return {
         "action": action.kind,
