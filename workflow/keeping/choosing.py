@@ -26,7 +26,7 @@ def choose(root: CheckpointRoot, name: str | None) -> Chosen:
     Every verb that reads gets its run here. Whether there is a snapshot N is for whoever reads it to say.
     Raises CheckpointError (it lists what there is), UsageError (what stands behind the @ is no number).
     """
-    if not name:
+    if name is None:
         return Chosen(newest_run(root), None)
     run, number = split(name)
     return Chosen(store.find_run(root, run), number)
@@ -38,6 +38,11 @@ def split(name: str) -> tuple[str, int | None]:
     A path counts as the name of the run it leads to, so that what a shell completes can be given as it is.
     """
     run, at, number = name.partition("@")
+    if not run:
+        raise UsageError(
+            f"{one_line(name)} names no run" if name else "an empty name names no run",
+            help="which there are: workflow checkpoint list",
+        )
     if os.sep in run:
         run = os.path.basename(run.rstrip(os.sep)) or run
     if not at:

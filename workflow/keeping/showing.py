@@ -9,7 +9,7 @@ from workflow.checkpoint import locks, snapshots
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout, label
 from workflow.checkpoint.records import Document
 from workflow.definition import graph
-from workflow.errors import CheckpointError
+from workflow.errors import CheckpointError, UsageError
 from workflow.inspection import asking, definition_of
 from workflow.keeping.choosing import choose
 from workflow.keeping.sizing import size_of
@@ -46,6 +46,11 @@ def shown(root: CheckpointRoot, name: str | None) -> Shown:
 def latest(root: CheckpointRoot, name: str | None) -> Shown:
     """Return the newest snapshot of a run (None: of the newest run); where it has none, the run as it stands now."""
     chosen = choose(root, name)
+    if chosen.snapshot_number is not None:
+        raise UsageError(
+            "latest wants a run, and that is a snapshot of one",
+            help=f"workflow checkpoint show {chosen.layout.run_id}@{chosen.snapshot_number}",
+        )
     newest = snapshots.newest(chosen.layout)
     if newest is None:
         return _run(root, chosen.layout)
