@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from many_runs import many_runs
 from measuring import ROOT, UnexpectedEndError
 from side_by_side import side_by_side
 from suite import PARALLEL_UP_TO, Bench, Figure
@@ -77,6 +78,7 @@ GROUPS: dict[str, Callable[[Bench], None]] = {
     "startup": Bench.startup,
     "memory": Bench.memory,
     "output": Bench.output,
+    "checkpoints": many_runs,
 }
 
 

@@ -69,6 +69,8 @@ workflow_resume() {
     [ -z "$workflow_lock" ] || workflow_adopt
     workflow_write_holder
     workflow_begin_epoch
+    # Whoever carries a run on takes back the word that nobody will.
+    rm -f "$WORKFLOW_RUN_DIR/abandoned"
     workflow_find_worker
     workflow_walk
     workflow_conclude

@@ -18,8 +18,10 @@ from workflow.planning import documents
 from workflow.planning.decision import decide
 from workflow.planning.fingerprint import fingerprint, manifest
 from workflow.planning.going_back import going_back, sentence, take_back
+from workflow.planning.held_outputs import hold_outputs, missing_notice
 from workflow.planning.picture import Picture, picture
 from workflow.planning.record import nothing_recorded, read_record
+from workflow.planning.recovery_plan import recovery_of
 from workflow.reporting.waiting import approve_command
 from workflow.session import environment, project_directory
 
@@ -27,19 +29,27 @@ from workflow.session import environment, project_directory
 def plan_of(options: Options) -> dict[str, Any]:
     """Return the plan document for these options: the decisions a run would go by. Writes nothing."""
     opened = open_run(options, project_directory(), environment(), to_run=False)
-    if opened.layout is None or opened.ahead is None:
-        recorded = nothing_recorded(opened.workflow)
+    workflow, order, layout = opened.workflow, opened.order, opened.layout
+    if layout is None or opened.ahead is None:
+        recorded = nothing_recorded(workflow)
     else:
-        recorded = read_record(opened.layout, opened.workflow, opened.order, opened.ahead.result)
+        recorded = read_record(layout, workflow, order, opened.ahead.result)
         opened.ahead.close()
+        if opened.request.revalidate:
+            hold_outputs(layout, workflow, recorded)
     notices = [*(notice.message for notice in opened.notices), *recorded.notices]
     if opened.snapshot is not None:
-        back = going_back(opened.snapshot, opened.workflow, opened.order, recorded.markers, recorded)
+        back = going_back(opened.snapshot, workflow, order, recorded.markers, recorded)
         take_back(recorded, back)
-        notices.append(sentence(back, opened.workflow))
-    decisions = decide(opened.workflow.steps, opened.order, recorded.facts, opened.request, recorded.markers)
-    run_id = None if opened.layout is None else opened.layout.run_id
-    return documents.plan_document(run_id, opened.workflow, opened.order, decisions, notices)
+        notices.append(sentence(back, workflow))
+    decisions = decide(workflow.steps, order, recorded.facts, opened.request, recorded.markers)
+    if layout is None:
+        return documents.plan_document(None, workflow, order, decisions, notices)
+    if workflow.checkpoints.validate_on_resume:
+        missing = missing_notice(workflow, decisions, recorded.markers, layout.run_id)
+        notices += [] if missing is None else [missing[0]]
+    recovery = recovery_of(layout, workflow, order, decisions)
+    return documents.plan_document(layout.run_id, workflow, order, decisions, notices, recovery)
 
 
 def choose_run(root: CheckpointRoot, run_id: str | None) -> RunLayout:

@@ -18,6 +18,7 @@ from workflow.events import Notice
 from workflow.in_force import Flags, directory_in, in_force, policy_of, refuse_unkept
 from workflow.model import Status, Workflow
 from workflow.planning.decision import Request
+from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
 
 NEWEST = ""
 DEFAULT_DIRECTORY = ".checkpoints"
@@ -189,7 +190,7 @@ def _resumed(
     environ: Mapping[str, str],
 ) -> Opened:
     stored = stored or store.read_definition(layout)
-    project = _project_of(layout, root, project, stored, notices)
+    project = project_of(layout, root, project, stored, notices)
     source = options.source if options.source is not None else _source_of(stored, project)
     params = {**(stored.get("params") or {}), **options.params}
     policy = policy_of(options.policy, stored.get("policy_file"), project)
@@ -197,6 +198,9 @@ def _resumed(
     effective = in_force(workflow, _flags(options), environ)
     refuse_unkept(effective)
     workflow = dataclasses.replace(workflow, checkpoints=effective.settings)
+    if options.validate:
+        but = MENDED_BY_REVALIDATE if options.revalidate else ()
+        refuse_invalid(layout, project, workflow.checkpoints, but=but)
     return _opened(options._replace(params=params), root, workflow, notices, layout, stored)
 
 
@@ -253,9 +257,15 @@ def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, l
             store.refuse_unsafe(layout)
             stored = store.read_definition(layout)
         except CheckpointError as error:
+            # Who asks for a run that holds up does not mean an older one instead.
+            if options.validate and os.path.lexists(layout.definition):
+                raise
             if locks.is_held(layout):
                 return layout, notices, None
             notices.append(Notice(f"passed over {run_id}: {error.message}"))
+            continue
+        if os.path.lexists(layout.abandoned) and not locks.is_held(layout):
+            notices.append(Notice(f"passed over {run_id}: it is abandoned", level="note"))
             continue
         newest = newest or layout
         if not is_complete(layout, stored) or locks.is_held(layout):
@@ -313,7 +323,7 @@ def _is_settled(layout: RunLayout, stored: records.Document, number: int) -> boo
     return isinstance(rules, dict) and bool(rules.get("continue_on_error"))
 
 
-def _project_of(
+def project_of(
     layout: RunLayout, root: CheckpointRoot, project: str, stored: records.Document, notices: list[Notice]
 ) -> str:
     """Return where the steps of a run start from: here, when its checkpoints lie here; else where they did."""

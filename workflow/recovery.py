@@ -18,6 +18,7 @@ from workflow.execution import adoption
 from workflow.model import Choice, Decision, Reason, Status, Workflow
 from workflow.opening import Opened
 from workflow.planning.going_back import going_back, sentence, take_back
+from workflow.planning.held_outputs import missing_notice
 from workflow.planning.present import present
 from workflow.planning.record import Recorded, read_record
 
@@ -125,15 +126,23 @@ def _as_started(opened: Opened) -> Workflow:
 
 
 def _set_damaged_aside(layout: RunLayout, disk: Disk, recorded: Recorded, tell: Tell) -> None:
+    lost = {layout.state(number) for number in recorded.lost_states}
+    for path in damaged_files(layout, recorded):
+        kept = store.set_aside(disk, path)
+        if path not in lost:
+            tell(Notice(f"kept aside what does not count: {one_line(os.path.relpath(kept, layout.path))}"))
+
+
+def damaged_files(layout: RunLayout, recorded: Recorded) -> list[str]:
+    """Return the markers and states that do not count, a marker before the state it vouched for."""
+    found = []
     for number in recorded.damaged:
-        for path in (layout.marker(number), layout.state(number)):
-            is_bad = path == layout.marker(number) or not _is_readable(path)
-            if is_bad and os.path.lexists(path):
-                kept = store.set_aside(disk, path)
-                tell(Notice(f"kept aside what does not count: {one_line(os.path.relpath(kept, layout.path))}"))
-    for number in recorded.lost_states:
-        if os.path.lexists(layout.state(number)):
-            store.set_aside(disk, layout.state(number))
+        if os.path.lexists(layout.marker(number)):
+            found.append(layout.marker(number))
+        if os.path.lexists(layout.state(number)) and not _is_readable(layout.state(number)):
+            found.append(layout.state(number))
+    found += [path for path in map(layout.state, recorded.lost_states) if os.path.lexists(path)]
+    return found
 
 
 def _is_readable(path: str) -> bool:
@@ -206,3 +215,12 @@ def warn_of_changes(decisions: Mapping[int, Decision], recorded: Recorded, tell:
                 "to run them again, and what depends on them: workflow resume --revalidate",
             )
         )
+
+
+def warn_of_missing(
+    workflow: Workflow, decisions: Mapping[int, Decision], recorded: Recorded, run_id: str, tell: Tell
+) -> None:
+    """Name the outputs of bypassed steps that are not there; steps that declare none cost nothing."""
+    missing = missing_notice(workflow, decisions, recorded.markers, run_id)
+    if missing is not None:
+        tell(Notice(*missing))

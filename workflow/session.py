@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from workflow import errors, upkeep
 from workflow.checkpoint import durable, history, locks, records, store
-from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
+from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.master import MasterFacts, MasterWriter
 from workflow.definition import resolved
 from workflow.definition.files import shown_path
@@ -24,9 +24,10 @@ from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, St
 from workflow.model import Choice, Decision, RunStatus, Status, Workflow
 from workflow.opening import DEFAULT_DIRECTORY, NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
+from workflow.planning.held_outputs import hold_outputs
 from workflow.planning.outcome import is_left_failed, run_status, with_past
 from workflow.planning.record import Recorded, nothing_recorded
-from workflow.recovery import go_back, mind_interrupted, recover, warn_of_changes
+from workflow.recovery import go_back, mind_interrupted, recover, warn_of_changes, warn_of_missing
 
 __all__ = [
     "NEWEST",
@@ -197,10 +198,14 @@ class _Run:
             self.tell(notice)
         recorded = self.recover()
         go_back(self.opened, self.layout, self.disk, recorded, self.tell, user=user_name())
+        if self.opened.request.revalidate:
+            hold_outputs(self.layout, self.workflow, recorded)
         decisions = decide(
             self.workflow.steps, self.opened.order, recorded.facts, self.opened.request, recorded.markers
         )
         warn_of_changes(decisions, recorded, self.tell)
+        if self.opened.stored is not None and self.workflow.checkpoints.validate_on_resume:
+            warn_of_missing(self.workflow, decisions, recorded, self.layout.run_id, self.tell)
         mind_interrupted(self.opened, decisions, recorded, ask)
         for number, fact in recorded.facts.items():
             # A complete step that is to run again goes on counting its attempts.
@@ -236,41 +241,33 @@ class _Run:
 
     def begin(self, recorded: Recorded) -> str:
         """Write what a resume needs before anything runs; return the hash of the plan."""
-        from workflow.execution.steps_program import resume_program, steps_program
+        from workflow.execution import shell_files
 
         layout, disk, workflow, stored = self.layout, self.disk, self.workflow, self.opened.stored
         # Where the run lies is no part of what it does.
         checkpoints = dataclasses.replace(workflow.checkpoints, directory=DEFAULT_DIRECTORY)
         definition = resolved.resolved(dataclasses.replace(workflow, checkpoints=checkpoints))
         policy_file = None if workflow.policy is None else shown_path(workflow.project, workflow.policy)
-        derived = (layout.steps_sh, layout.resume_sh, *(f"{layout.lib}/{name}" for name in LIBRARY))
         about_same = {"definition": definition, "policy_file": policy_file}
         is_same = stored is not None and all(stored.get(key) == value for key, value in about_same.items())
-        is_same = is_same and all(map(os.path.exists, derived))
+        is_same = is_same and all(map(os.path.exists, shell_files.paths_of(layout)))
         locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
         store.write_epoch(disk, layout, self.epoch)
+        # Whoever carries a run on takes back the word that nobody will.
+        if os.path.lexists(layout.abandoned):
+            disk.remove(layout.abandoned)
         if stored is not None and is_same:
             return str(stored["plan_hash"])
         # What is kept of a run, and for how long, is no part of what it does either.
         plan = {key: value for key, value in definition.items() if key != "checkpoints"}
         plan_hash = records.digest(records.encode_document(plan))
         # What shells read comes first: a run that has its workflow.json has everything.
-        is_inside = store.project_inside(self.opened.root, workflow.project)
-        project = (
-            os.path.relpath(os.path.realpath(workflow.project), os.path.realpath(layout.path))
-            if is_inside
-            else workflow.project
-        )
         fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
-        disk.write(layout.steps_sh, steps_program(workflow))
-        program = resume_program(
-            workflow, layout.run_id, project, self.opened.order, fingerprints, lock_directory=locks_directory()
+        shell_files.write_all(
+            *(disk, layout, self.opened.root, workflow, self.opened.order, fingerprints),
+            library=library_directory(),
+            lock_directory=locks_directory(),
         )
-        disk.write(layout.resume_sh, program)
-        disk.make_directory(layout.lib)
-        for name in LIBRARY:
-            with open(os.path.join(library_directory(), name), "rb") as file:
-                disk.write(f"{layout.lib}/{name}", file.read(), sync=False)
         about = {
             "plan_hash": plan_hash,
             "started_at": records.utc_text(self.started_at),

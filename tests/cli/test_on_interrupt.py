@@ -77,6 +77,8 @@ def test_ask_asks_on_a_terminal_and_goes_by_the_answer(project: Project) -> None
             encoding="utf-8",
             timeout=20,
         )
+        child.expect_exact("Resume it?")
+        child.sendline("y")
         child.expect("Run it again")
         child.sendline(answer)
         child.expect(pexpect.EOF)

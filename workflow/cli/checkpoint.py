@@ -16,6 +16,12 @@ VERBS: dict[str, str] = {
     "prune": "workflow.cli.checkpoint_cleaning",
     "pin": "workflow.cli.checkpoint_tagging",
     "abandon": "workflow.cli.checkpoint_tagging",
+    "list": "workflow.cli.checkpoint_looking",
+    "show": "workflow.cli.checkpoint_looking",
+    "latest": "workflow.cli.checkpoint_looking",
+    "diff": "workflow.cli.checkpoint_looking",
+    "validate": "workflow.cli.checkpoint_checking",
+    "repair": "workflow.cli.checkpoint_checking",
 }
 ALIASES = {"ls": "list"}
 

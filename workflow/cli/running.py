@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # Options of the contract whose behaviour comes later: refused, never ignored.
 LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
     "smart": (("--smart",), True),
-    "validate": (("--validate",), True),
     "metrics_interval": (("--metrics-interval",), False),
     "git": (("--git",), True),
     "archive": (("--archive",), True),
@@ -64,7 +63,12 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--only", metavar="S", multiple=True, help="Run step S alone (may be repeated)."),
         click.option("--skip-failed", is_flag=True, help="Leave failed steps failed and carry on past them."),
         click.option("--retry-failed", is_flag=True, help="Run the steps that failed, and nothing else."),
-        click.option("--revalidate", is_flag=True, help="Run changed steps again, and what depends on them."),
+        click.option("--validate", is_flag=True, help="Run nothing of a run that does not pass all five checks."),
+        click.option(
+            "--revalidate",
+            is_flag=True,
+            help="Run steps again that changed, or whose outputs did, and what depends on them.",
+        ),
         click.option("--force", is_flag=True, help="run: begin a new run whatever there is; resume: do not ask."),
         click.option("--auto", "is_auto", is_flag=True, help="Never ask."),
         click.option(
@@ -191,7 +195,15 @@ def resume(run_id: str | None, mission: str | None, checkpoint: str | None, dry_
     """
     named = _one_name(run_id, mission, checkpoint)
     options = _options({**given, "force": False}, source=None, resume=named)._replace(must_resume=True)
-    return _plan(options, given) if dry_run else _run(options, given)
+    if dry_run:
+        return _plan(options, given)
+    is_json = given["as_json"] or given["as_format"] == "json"
+    if _is_somebody_there(given) and not given["force"] and not is_json:
+        from workflow.cli.agreeing import agree
+
+        # What was agreed to is what runs, also if a newer run begins meanwhile.
+        options = options._replace(resume=agree(options))
+    return _run(options, given)
 
 
 def _one_name(run_id: str | None, mission: str | None, checkpoint: str | None) -> str:
@@ -246,6 +258,7 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
         only=given["only"],
         retry_failed=given["retry_failed"],
         skip_failed=given["skip_failed"],
+        validate=given["validate"],
         revalidate=given["revalidate"],
         force=given["force"],
         is_auto=given["is_auto"],
@@ -318,7 +331,7 @@ def _run(options: Options, given: dict[str, Any]) -> int:
     )
     github = _github()
     try:
-        is_there = not given["is_auto"] and sys.stdin.isatty() and sys.stderr.isatty()
+        is_there = _is_somebody_there(given)
         # `--force` is a yes to what we ask about the run, and none to what a step asks of a person.
         approve = _confirm if is_there and not given["force"] else None
         observers = [observer] if github is None else [observer, github]
@@ -329,6 +342,10 @@ def _run(options: Options, given: dict[str, Any]) -> int:
         raise
     finally:
         observer.close()
+
+
+def _is_somebody_there(given: dict[str, Any]) -> bool:
+    return not given["is_auto"] and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _github() -> GitHubActions | None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from workflow.checkpoint import values
 from workflow.checkpoint.durable import removed_advice
 from workflow.checkpoint.layout import RunLayout
+from workflow.checkpoint.outputs import output_path
 from workflow.errors import NotRecordedError, duration_text, listed, one_line
 from workflow.model import Failure, Step
 
@@ -94,11 +95,6 @@ def judge(
         missing = [one_line(name) for name, path in zip(step.outputs, paths, strict=True) if path not in there]
         failure = Failure("output_missing", f"exit code 0, but it did not make {listed(missing)}")
     return Outcome(failure, outputs, env, there, *heard[:3])
-
-
-def output_path(project: str, step: Step, name: str) -> str:
-    """Return where a declared output lies; relative ones start from the step's working directory."""
-    return os.path.normpath(os.path.join(project, step.working_directory, name))
 
 
 def _failure(step: Step, exit_code: int | None, timed_out: bool, interrupted: bool) -> Failure | None:

@@ -12,6 +12,7 @@ from workflow.checkpoint.layout import RunLayout, label
 from workflow.errors import one_line
 from workflow.model import Choice, Decision, RunStatus, Status, Step, Workflow
 from workflow.planning.record import Recorded, read_record
+from workflow.planning.recovery_plan import is_over
 from workflow.planning.standing import standing
 
 Document = dict[str, Any]
@@ -32,8 +33,12 @@ def plan_document(
     order: Sequence[int],
     decisions: Mapping[int, Decision],
     notices: Iterable[str],
+    recovery: Document | None = None,
 ) -> Document:
-    """Return what would be done: `run_id` (None: a new run), `steps` in order with choice and reasons, `counts`."""
+    """Return what would be done: `run_id` (None: a new run), `steps` in order with choice and reasons, `counts`.
+
+    `recovery` is what a resume takes up again, None for a new run.
+    """
     titles = {step.number: step for step in workflow.steps}
     counts = {choice.value: 0 for choice in Choice}
     for decision in decisions.values():
@@ -44,6 +49,7 @@ def plan_document(
         "will_run": counts["run"],
         "counts": counts,
         "notices": list(notices),
+        "recovery": recovery,
         "steps": [_planned(titles[number], decisions[number]) for number in order],
     }
 
@@ -91,7 +97,8 @@ def status_document(
         failed,
         is_live=is_live,
         epoch=store.read_epoch(layout),
-        has_tried=any(it["status"] != "pending" for it in steps),
+        has_tried=any(it["status"] != "pending" for it in steps) or _was_begun(layout),
+        is_abandoned=os.path.lexists(layout.abandoned),
     )
     current = sorted(running) or [it["step"] for it in steps if not is_settled(it)][:1]
     holder = locks.read_holder(layout) if is_live else None
@@ -135,12 +142,23 @@ def is_settled(step: Document) -> bool:
     return step["status"] in ("completed", "skipped") or bool(step.get("tolerated"))
 
 
-def run_status(total: int, settled: int, failed: int, *, is_live: bool, epoch: int, has_tried: bool) -> RunStatus:
+def run_status(
+    total: int,
+    settled: int,
+    failed: int,
+    *,
+    is_live: bool,
+    epoch: int,
+    has_tried: bool,
+    is_abandoned: bool = False,
+) -> RunStatus:
     """Return what a run is: pure, so that every command says the same. `failed` counts what is not tolerated."""
     if is_live:
         return RunStatus.RETRYING if epoch > 1 else RunStatus.IN_PROGRESS
     if settled == total:
         return RunStatus.COMPLETED
+    if is_abandoned:
+        return RunStatus.ABANDONED
     if failed:
         return RunStatus.FAILED
     return RunStatus.PAUSED if has_tried else RunStatus.CREATED
@@ -259,17 +277,20 @@ def running_steps(layout: RunLayout, *, is_live: bool) -> dict[int, int]:
             except OSError:
                 continue
             worker = int(name[7:-8]) if name[7:-8].isdigit() else 0
-            if notes and (is_live or locks.is_worker_held(layout, worker)) and not _is_over(layout, notes[-1]):
+            if notes and (is_live or locks.is_worker_held(layout, worker)) and not is_over(layout, notes[-1]):
                 found[notes[-1].step] = worker
     return found
 
 
-def _is_over(layout: RunLayout, note: records.RunningNote) -> bool:
-    """Return whether an attempt is recorded as ended: a note stays where it is until its worker is given another."""
-    return store.has_whole_marker(layout, note.step) or any(
-        (attempt.number, attempt.epoch) == (note.attempt, note.epoch) and attempt.ended_at is not None
-        for attempt in store.attempts_of(layout, note.step)
-    )
+def _was_begun(layout: RunLayout) -> bool:
+    """Return whether a worker had a step in hand, also where its runner died before anything of it was recorded."""
+    try:
+        return any(
+            name.endswith((".running", ".exits")) and os.stat(f"{layout.state_dir}/{name}").st_size
+            for name in os.listdir(layout.state_dir)
+        )
+    except OSError:
+        return False
 
 
 def _touched_at(layout: RunLayout) -> float | None:

@@ -11,7 +11,7 @@ from workflow.checkpoint.master import MasterFacts
 from workflow.checkpoint.records import Document
 from workflow.model import RunStatus, Status, Workflow
 from workflow.planning import documents
-from workflow.planning.record import read_record
+from workflow.planning.record import Recorded, read_record
 from workflow.planning.tasks import STATUSES, tasks_of
 
 
@@ -22,14 +22,17 @@ def present(
     order: list[int],
     *,
     user: str,
+    recorded: Recorded | None = None,
+    status: Document | None = None,
     is_live: bool | None = None,
 ) -> Document:
     """Return the keys of checkpoint.json and `tasks`, by markers and states. Writes nothing and waits for nothing.
 
     What only the runner knows (shell, host, pid, whether it asks) is taken from checkpoint.json, where that is whole.
+    `recorded` and `status` are what was read and worked out of it just now, where the caller has that already.
     """
-    recorded = read_record(layout, workflow, order)
-    status = documents.status_document(layout, workflow, stored, order, recorded, is_live=is_live)
+    recorded = recorded or read_record(layout, workflow, order)
+    status = status or documents.status_document(layout, workflow, stored, order, recorded, is_live=is_live)
     words = {step["step"]: step["status"] for step in status["steps"]}
     last = _master(layout)
     mode = _mapping(last.get("execution_mode"))

@@ -30,15 +30,8 @@ def status_text(document: Mapping[str, Any], *, colour: bool, now_at: float) -> 
     own, as long as these are not too many themselves.
     """
     palette = Palette(is_coloured=colour)
-    lines = []
     steps: Sequence[Mapping[str, Any]] = document.get("steps") or ()
-    if len(steps) <= SCREEN_STEPS:
-        width = min(max((len(_title(step)) for step in steps), default=0), 60)
-        lines += [_step_line(step, palette, width, now_at) for step in steps]
-    else:
-        folded = list(_folded(steps, palette, now_at))
-        # statuses that alternate do not fold
-        lines += folded if len(folded) <= SCREEN_STEPS else _counted(steps, palette, now_at)
+    lines = steps_table(steps, palette, now_at)
     lines += _groups(document, palette)
     current = document.get("current") or ()
     if current:
@@ -53,6 +46,34 @@ def status_text(document: Mapping[str, Any], *, colour: bool, now_at: float) -> 
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
+def steps_table(steps: Sequence[Mapping[str, Any]], palette: Palette, now_at: float) -> list[str]:
+    """Return the lines of the steps of a status document, folded where there are many."""
+    if len(steps) <= SCREEN_STEPS:
+        width = min(max((len(_title(step)) for step in steps), default=0), 60)
+        return [_step_line(step, palette, width, now_at) for step in steps]
+    folded = list(_folded(steps, palette, now_at))
+    # statuses that alternate do not fold
+    return folded if len(folded) <= SCREEN_STEPS else list(_counted(steps, palette, now_at))
+
+
+def progress_line(document: Mapping[str, Any], palette: Palette) -> str:
+    """Return the bar, the share of steps that are over, and how many are done."""
+    done, total = document.get("completed_tasks") or 0, document.get("total_tasks") or 0
+    failed, skipped = document.get("failed_tasks") or 0, document.get("skipped_tasks") or 0
+    percent = float(document.get("progress_percent") or 0.0)
+    filled = max(0, min(BAR_CELLS, int(percent * BAR_CELLS / 100)))
+    return (
+        f"[{'#' * filled}{'-' * (BAR_CELLS - filled)}] {percent:.0f}%, {done:,} of {total:,} steps done"
+        + (f", {palette.red(f'{failed:,} failed')}" if failed else "")
+        + (f", {skipped:,} skipped" if skipped else "")
+    )
+
+
+def coloured_status(status: str, palette: Palette) -> str:
+    """Return the status of a run or a step in its colour."""
+    return _coloured(status, one_line(status.replace("_", " ")), palette)
+
+
 def _is_running(document: Mapping[str, Any]) -> bool:
     return any(step.get("status") == "running" for step in document.get("steps") or ())
 
@@ -64,18 +85,12 @@ def step_label(step: Any) -> str:
 
 def _head(document: Mapping[str, Any], palette: Palette, now_at: float) -> list[str]:
     status = str(document.get("status", ""))
-    done, total = document.get("completed_tasks") or 0, document.get("total_tasks") or 0
-    failed, skipped = document.get("failed_tasks") or 0, document.get("skipped_tasks") or 0
-    percent = float(document.get("progress_percent") or 0.0)
-    filled = max(0, min(BAR_CELLS, int(percent * BAR_CELLS / 100)))
     resumes = (document.get("epoch") or 1) - 1
     resumed = f", resumed {'once' if resumes == 1 else f'{resumes:,} times'}" if resumes > 0 else ""
-    shown = _coloured(status, one_line(status.replace("_", " ")), palette)
+    shown = coloured_status(status, palette)
     lines = [
         f"run {one_line(str(document.get('run_id', '')))}: {shown}{resumed}",
-        f"[{'#' * filled}{'-' * (BAR_CELLS - filled)}] {percent:.0f}%, {done:,} of {total:,} steps done"
-        + (f", {palette.red(f'{failed:,} failed')}" if failed else "")
-        + (f", {skipped:,} skipped" if skipped else ""),
+        progress_line(document, palette),
     ]
     details = []
     if document.get("project_path"):

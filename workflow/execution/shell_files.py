@@ -1,0 +1,63 @@
+"""What shells read of a run: `steps.sh`, `resume.sh` and the library beside them, derived from the definition."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from workflow.checkpoint import store
+from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
+from workflow.execution.steps_program import resume_program, steps_program
+from workflow.model import Workflow
+
+
+def paths_of(layout: RunLayout) -> tuple[str, ...]:
+    """Return the paths of all files that shells read."""
+    return (layout.steps_sh, layout.resume_sh, *(f"{layout.lib}/{name}" for name in LIBRARY))
+
+
+def contents_of(
+    layout: RunLayout,
+    root: CheckpointRoot,
+    workflow: Workflow,
+    order: list[int],
+    fingerprints: Mapping[int, str],
+    *,
+    library: str,
+    lock_directory: str,
+) -> Iterator[tuple[str, bytes]]:
+    """Yield path and bytes of each of them.
+
+    `library` is where the installed shell library is, `lock_directory` where named locks are.
+    """
+    project = workflow.project
+    if store.project_inside(root, project):
+        project = os.path.relpath(os.path.realpath(project), os.path.realpath(layout.path))
+    yield layout.steps_sh, steps_program(workflow)
+    yield (
+        layout.resume_sh,
+        resume_program(workflow, layout.run_id, project, order, fingerprints, lock_directory=lock_directory),
+    )
+    for name in LIBRARY:
+        with open(os.path.join(library, name), "rb") as file:
+            yield f"{layout.lib}/{name}", file.read()
+
+
+def write_all(
+    disk: Disk,
+    layout: RunLayout,
+    root: CheckpointRoot,
+    workflow: Workflow,
+    order: list[int],
+    fingerprints: Mapping[int, str],
+    *,
+    library: str,
+    lock_directory: str,
+) -> None:
+    """Write all of them; the programs durably. Raises NotRecordedError."""
+    disk.make_directory(layout.lib)
+    for path, content in contents_of(
+        layout, root, workflow, order, fingerprints, library=library, lock_directory=lock_directory
+    ):
+        disk.write(path, content, sync=os.path.dirname(path) == layout.path)
