@@ -18,10 +18,11 @@ from functools import partial
 from itertools import count
 from typing import NamedTuple, TypeVar
 
-from workflow.checkpoint.faults import Fault as Fault
-from workflow.checkpoint.faults import Faults as Faults
+from workflow.checkpoint.faults import Fault, Faults
 from workflow.checkpoint.layout import TEMPORARY
 from workflow.errors import NotRecordedError, one_line
+
+__all__ = ["FULL_DISK", "Disk", "Fault", "Faults", "Note", "Staged", "not_recorded"]
 
 T = TypeVar("T")
 
