@@ -120,10 +120,15 @@ def _run(
 
 
 def _create(opened: Opened, disk: durable.Disk, now_at: float) -> RunLayout:
+    prepare_root(opened.root, disk)
+    return store.create_run(opened.root, disk, now_at)
+
+
+def prepare_root(root: CheckpointRoot, disk: durable.Disk) -> None:
+    """Make the checkpoint directory and what explains it, where they are missing. Raises NotRecordedError."""
     with open(_checkpoint_readme(), "rb") as file:
         readme = file.read()
-    store.prepare_root(opened.root, disk, readme)
-    return store.create_run(opened.root, disk, now_at)
+    store.prepare_root(root, disk, readme)
 
 
 class _Run:
@@ -196,34 +201,32 @@ class _Run:
 
     def begin(self, recorded: Recorded) -> str:
         """Write what a resume needs before anything runs; return the hash of the plan."""
-        from workflow.execution.steps_program import resume_program, steps_program
+        from workflow.programs import write_programs
 
         layout, disk, workflow, stored = self.layout, self.disk, self.workflow, self.opened.stored
         definition = resolved.resolved(workflow)
         derived = (layout.steps_sh, layout.resume_sh, *(f"{layout.lib}/{name}" for name in LIBRARY))
         is_same = stored is not None and stored.get("definition") == definition and all(map(os.path.exists, derived))
+        if os.path.lexists(layout.imported):
+            # Whoever opened it asked for `--trust`; said once, it holds.
+            disk.rename(layout.imported, layout.trusted)
         locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
         store.write_epoch(disk, layout, self.epoch)
         if stored is not None and is_same:
             return str(stored["plan_hash"])
         plan_hash = records.digest(records.encode_document(definition))
         # What shells read comes first: a run that has its workflow.json has everything.
-        is_inside = store.project_inside(self.opened.root, workflow.project)
-        project = (
-            os.path.relpath(os.path.realpath(workflow.project), os.path.realpath(layout.path))
-            if is_inside
-            else workflow.project
-        )
         fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
-        disk.write(layout.steps_sh, steps_program(workflow))
-        program = resume_program(
-            workflow, layout.run_id, project, self.opened.order, fingerprints, lock_directory=_locks_directory()
+        write_programs(
+            disk,
+            layout,
+            workflow,
+            self.opened.order,
+            fingerprints,
+            place=layout.path,
+            library=library_directory(),
+            lock_directory=locks_directory(),
         )
-        disk.write(layout.resume_sh, program)
-        disk.make_directory(layout.lib)
-        for name in LIBRARY:
-            with open(os.path.join(library_directory(), name), "rb") as file:
-                disk.write(f"{layout.lib}/{name}", file.read(), sync=False)
         about = {
             "plan_hash": plan_hash,
             "started_at": records.utc_text(self.started_at),
@@ -273,7 +276,7 @@ class _Run:
             ),
         )
         committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
-        named_locks = NamedLocks(_locks_directory(), self.disk, self.layout.path)
+        named_locks = NamedLocks(locks_directory(), self.disk, self.layout.path)
         inbox.catch_signals()
         try:
             if any(decision.choice is Choice.RUN for decision in decisions.values()):
@@ -312,7 +315,7 @@ class _Run:
                 statuses, decisions, skip_failed=self.options.skip_failed
             ):
                 exit_code = errors.EXIT_STEP_FAILED
-            self._finish(error)
+            self._finish(error, is_completed=status is RunStatus.COMPLETED)
             counts: dict[Status, int] = {}
             for it in board.statuses.values():
                 counts[it] = counts.get(it, 0) + 1
@@ -343,7 +346,7 @@ class _Run:
             self._resume_command(),
         )
 
-    def _finish(self, error: WorkflowError | None) -> None:
+    def _finish(self, error: WorkflowError | None, *, is_completed: bool) -> None:
         if error is not None:
             return
         history.remember(self.opened.root, self.disk, self.workflow.name, self.durations.seconds)
@@ -351,6 +354,13 @@ class _Run:
             self.disk.remove(self.layout.holder, sync=False)
         except NotRecordedError:  # it is for people only, and the lock says who lives
             return
+        if is_completed and self.workflow.checkpoints.compress:
+            from workflow.packing import pack_finished
+
+            # The last thing that happens to the run: whatever else is done at its end comes before this.
+            notice = pack_finished(self.layout, self.workflow, self.disk)
+            if notice is not None:
+                self.tell(notice)
 
     def _resume_command(self) -> str:
         return resume_command(self.opened.root, project_directory(), self.layout.run_id)
@@ -405,7 +415,7 @@ def _jobs(options: Options, workflow: Workflow) -> int:
     return options.jobs or declared or processors()
 
 
-def _locks_directory() -> str:
+def locks_directory() -> str:
     """Return where the named locks of this user are: the same for all projects on this machine."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     if not os.path.isabs(state):  # no home at all, as in some containers
@@ -420,6 +430,4 @@ def _checkpoint_readme() -> str:
 
 
 def _faults() -> durable.Faults | None:
-    # For tests that make the Nth write die or fail; see checkpoint/durable.py.
-    plan = os.environ.get("WORKFLOW_FAULT")
-    return durable.Faults.parse(plan) if plan else None
+    return durable.planned_faults(os.environ)

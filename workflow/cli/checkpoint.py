@@ -9,7 +9,11 @@ import click
 from workflow.errors import UsageError, nearest, one_line
 
 # Verb -> module that defines it under the same name; loaded when it is called. Names of Python's own end in `_`.
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "compress": "workflow.cli.checkpoint_packing",
+    "export": "workflow.cli.checkpoint_packing",
+    "import": "workflow.cli.checkpoint_packing",
+}
 ALIASES = {"ls": "list"}
 
 

@@ -62,9 +62,20 @@ def _planned(step: Step, decision: Decision) -> Document:
     return document
 
 
-def status_document(layout: RunLayout, workflow: Workflow, stored: records.Document, order: list[int]) -> Document:
-    """Return what a run is, worked out from its markers and its lock; nothing is written and nothing waited for."""
-    is_live = locks.is_held(layout)
+def status_document(
+    layout: RunLayout,
+    workflow: Workflow,
+    stored: records.Document,
+    order: list[int],
+    *,
+    is_live: bool | None = None,
+) -> Document:
+    """Return what a run is, worked out from its markers and its lock; nothing is written and nothing waited for.
+
+    `is_live` is given by whoever holds the lock itself.
+    """
+    if is_live is None:
+        is_live = locks.is_held(layout)
     recorded = read_record(layout, workflow, order)
     running = running_steps(layout, is_live=is_live)
     steps = [_step(step, layout, recorded, running, is_live=is_live) for step in workflow.steps]
@@ -87,7 +98,7 @@ def status_document(layout: RunLayout, workflow: Workflow, stored: records.Docum
         "run_id": layout.run_id,
         "workflow_id": layout.run_id,
         "status": status.value,
-        "run_dir": layout.path,
+        "run_dir": layout.archive or layout.path,
         "project_path": workflow.project,
         "plan_file": workflow.source,
         "plan_hash": stored.get("plan_hash"),
@@ -169,7 +180,8 @@ def _tell_last(document: Document, step: Step, layout: RunLayout, recorded: Reco
         return
     attempts = recorded.past.get(step.number, ())
     document["failure"] = recorded.facts[step.number].detail.removeprefix("last time: ") or None
-    document["log"] = layout.log(step.number)
+    if layout.archive is None:
+        document["log"] = layout.log(step.number)
     if attempts:
         last = attempts[-1]
         document["exit_code"] = last.exit_code
