@@ -59,10 +59,13 @@ def create_run(root: CheckpointRoot, disk: Disk, now_at: float) -> RunLayout:
         layout = root.run(run_id)
         try:
             disk.make_directory(layout.path, exist_ok=False)
-            break
+            if not any(os.path.lexists(path) for path in layout.archives):
+                break
+            disk.remove_empty_directory(layout.path)  # an archive has the name already
         except FileExistsError:
-            again += 1
-            run_id = f"{base}_{again}"
+            pass
+        again += 1
+        run_id = f"{base}_{again}"
     for directory in (layout.state_dir, layout.logs_dir, layout.lib):
         disk.make_directory(directory)
     try:
