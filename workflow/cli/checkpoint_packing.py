@@ -103,7 +103,7 @@ def _shown(path: str) -> str:
 
 @click.command(context_settings=HELP_NAMES)
 @click.argument("run_id", metavar="[RUN]", required=False)
-@click.option("-o", "--out", metavar="FILE", required=True, help="Where to: FILE.tar.gz (or .tgz, .tar.zst).")
+@click.option("-o", "--out", metavar="FILE", help="Where to: FILE.tar.gz (or .tgz, .tar.zst).")
 @click.option("--with-outputs", is_flag=True, help="Take the declared outputs of completed steps along.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
@@ -112,7 +112,7 @@ def _shown(path: str) -> str:
 @click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
 def export(
     run_id: str | None,
-    out: str,
+    out: str | None,
     with_outputs: bool,
     force: bool,
     as_json: bool,
@@ -122,6 +122,10 @@ def export(
     """Write RUN, or the newest run, into one file that can go on in another place."""
     from workflow.keeping.exporting import export as export_run
 
+    if out is None:
+        raise UsageError(
+            "export wants --out FILE", help=f"workflow checkpoint export {one_line(run_id or 'RUN')} --out run.tar.gz"
+        )
     document, notices = export_run(open_root(checkpoint_dir), run_id, out, with_outputs=with_outputs, force=force)
     for notice in notices:
         print(f"note: {printable(notice)}", file=sys.stderr)
