@@ -65,14 +65,15 @@ def export(
 
 def _target(out: str, *, force: bool) -> tuple[str, str]:
     """Return where the archive goes and how it is to be compressed. Raises UsageError."""
-    target = os.path.join(project_directory(), out)
+    above, name = os.path.split(os.path.join(project_directory(), out))
+    above = os.path.realpath(above)
+    target = os.path.join(above, name)
     ending = next((it for it in ARCHIVE_ENDINGS if target.endswith(it)), None)
     if target.endswith(".tgz"):
         ending = ARCHIVE_ENDINGS[0]
     if ending is None or os.path.isdir(target):
         raise UsageError(f"--out {one_line(out)} is to be the name of an archive", help="for example: --out run.tar.gz")
     compression.for_writing(ending)
-    above = os.path.dirname(target)
     if not os.path.isdir(above):
         raise UsageError(f"there is no directory {one_line(above)}", help=f"mkdir -p {one_line(above)}")
     if os.path.lexists(target):

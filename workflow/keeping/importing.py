@@ -38,7 +38,8 @@ def import_run(
     is not right, UsageError for what is in the way, RunBusyError, NotRecordedError; then nothing was changed but
     outputs that were put where nothing was.
     """
-    path = os.path.join(project_directory(), file)
+    above, name = os.path.split(os.path.join(project_directory(), file))
+    path = os.path.join(os.path.realpath(above), name)
     with Archive(path) as opened:
         manifest = opened.manifest
         run_id = _free_id(root, manifest.run_id) if as_new else manifest.run_id
