@@ -35,7 +35,7 @@ def answer(project: Project, name: str, *words: str) -> dict[str, object]:
 
 
 def test_s33_s61_s62_compress_makes_one_file_of_a_run_and_saves_seventy_percent(project: Project) -> None:
-    (run_id,) = some_runs(project)
+    (run_id,) = some_runs(project, steps=10)
     size = sum(path.stat().st_size for path in project.newest_run.rglob("*") if path.is_file())
     assert size < 10_000_000, "ten steps take less than the 10 MB that are allowed for"
     made = answer(project, "compress", run_id)
@@ -47,9 +47,9 @@ def test_s33_s61_s62_compress_makes_one_file_of_a_run_and_saves_seventy_percent(
 
 
 def test_s34_compress_all_takes_every_run_that_is_over(project: Project) -> None:
-    ids = some_runs(project, 3)
+    ids = some_runs(project, 2)
     made = answer(project, "compress", "--all")
-    assert made["compressed"] == 3
+    assert made["compressed"] == 2
     assert sorted(path.name for path in (project.path / ".checkpoints").glob("*.tar.gz")) == sorted(
         f"{run_id}.tar.gz" for run_id in ids
     )
@@ -65,7 +65,7 @@ def test_s35_s36_an_exported_run_goes_on_where_it_is_imported(project: Project) 
     other.file("mended", "")
     result = other.run("resume", run_id, "--trust")
     assert result.returncode == 0, result.stderr
-    assert "9 bypassed" in result.stdout
+    assert "2 bypassed" in result.stdout
 
 
 def test_the_manifest_is_as_its_schema_says(project: Project) -> None:
@@ -88,7 +88,7 @@ def test_r19_a_dated_backup_with_tar_comes_back_and_goes_on(project: Project) ->
     project.file("mended", "")
     result = project.run("resume")
     assert result.returncode == 0, result.stderr
-    assert "9 bypassed" in result.stdout
+    assert "2 bypassed" in result.stdout
 
 
 def test_r20_checkpoints_copied_to_another_place_go_on_there(project: Project) -> None:
@@ -101,7 +101,7 @@ def test_r20_checkpoints_copied_to_another_place_go_on_there(project: Project) -
     for run_id in ids:
         result = other.run("resume", run_id)
         assert result.returncode == 0, result.stderr
-        assert "9 bypassed" in result.stdout
+        assert "2 bypassed" in result.stdout
 
 
 def test_m9_m25_completed_runs_are_compressed_by_themselves_when_told_to(project: Project) -> None:

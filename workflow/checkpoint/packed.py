@@ -84,8 +84,12 @@ def put_back(layout: RunLayout, archive: str, disk: Disk) -> None:
 
 
 def forget_archives(layout: RunLayout, disk: Disk) -> None:
-    """Remove archives of a run that has its directory; only under its lock. Raises NotRecordedError."""
+    """Remove archives of a run that has its directory, and what putting it back left; only under its lock.
+
+    Raises NotRecordedError.
+    """
     if any(os.path.lexists(path) for path in layout.archives) and os.path.isdir(layout.path):
+        streams.sweep_nurseries(os.path.dirname(layout.path))
         removal.remove_archives(disk, layout)
 
 

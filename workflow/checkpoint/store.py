@@ -11,7 +11,7 @@ import stat
 import time
 from typing import NamedTuple
 
-from workflow.checkpoint import packed, records
+from workflow.checkpoint import packed, records, streams
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import DAMAGED, FORMAT_VERSION, CheckpointRoot, RunLayout
 from workflow.checkpoint.marker import Marker, MarkerDamagedError, decode
@@ -46,6 +46,7 @@ def prepare_root(root: CheckpointRoot, disk: Disk, readme: bytes) -> None:
             disk.write(path, content, sync=False)
     for directory in (root.path, root.cache):
         disk.sweep_temporaries(directory, older_than_s=LONGEST_WRITE_S)
+    streams.sweep_nurseries(root.path)
 
 
 def create_run(root: CheckpointRoot, disk: Disk, now_at: float) -> RunLayout:
