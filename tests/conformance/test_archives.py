@@ -14,10 +14,11 @@ from workflow.checkpoint import archive_reader
 from workflow.definition.schemas import schema
 
 
-def some_runs(project: Project, count: int = 1) -> list[str]:
-    """Leave runs of ten steps that say something; return their ids."""
-    for number in range(10):
-        project.step(number, f'seq 2000; echo V{number}=x >>"$WORKFLOW_OUTPUT"; [ {number} != 9 ] || test -e mended')
+def some_runs(project: Project, count: int = 1, *, steps: int = 3) -> list[str]:
+    """Leave runs of some steps that say something, the last of which failed; return their ids."""
+    for number in range(steps):
+        fails = "test -e mended" if number == steps - 1 else ":"
+        project.step(number, f"seq 2000; echo V{number}=x >>$WORKFLOW_OUTPUT; {fails}")
     ids = []
     for _ in range(count):
         assert project.run("-q").returncode == 1

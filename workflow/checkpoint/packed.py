@@ -13,7 +13,7 @@ from workflow.checkpoint.archive_format import COMPRESSED, Manifest
 from workflow.checkpoint.archive_reader import Archive
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import ARCHIVE_ENDINGS, RUN_ID, RunLayout
-from workflow.errors import CheckpointError, one_line
+from workflow.errors import CheckpointError, NotRecordedError, one_line
 
 _open: dict[str, RunLayout] = {}
 
@@ -57,6 +57,12 @@ def open_to_read(layout: RunLayout, archive: str) -> RunLayout:
             disk = Disk(private=True)
             streams.make_directory(disk, copy.path, 0o700)
             archive_reader.unpack(opened, disk, copy.path)
+        except NotRecordedError as error:
+            place.remove()
+            raise NotRecordedError(
+                f"{one_line(archive)} cannot be unpacked to be read: {error.message}",
+                help="free space there, or name a place that has some: TMPDIR=DIR workflow ...",
+            ) from error
         except BaseException:
             place.remove()
             raise
