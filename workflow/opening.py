@@ -9,19 +9,21 @@ import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from workflow.checkpoint import locks, records, snapshots, store
+from workflow.checkpoint import durable, locks, packed, records, snapshots, store
 from workflow.checkpoint.ahead import Ahead
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
 from workflow.errors import CheckpointError, UsageError, listed, nearest, one_line
 from workflow.events import Notice
 from workflow.in_force import Flags, directory_in, in_force, policy_of, refuse_unkept
-from workflow.model import Status, Workflow
+from workflow.model import RunStatus, Status, Workflow
 from workflow.planning.decision import Request
 from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
 
 NEWEST = ""
 DEFAULT_DIRECTORY = ".checkpoints"
+# How a run may stand that is not taken up again unless it is named.
+PASSED_OVER = frozenset({RunStatus.COMPLETED.value, "abandoned"})
 
 
 class Options(NamedTuple):
@@ -145,10 +147,19 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
         return _new(options, project, environ, [])
     refuse_unkept(in_force(None, _flags(options), environ))
     root = checkpoint_root(project, options.checkpoint_dir, environ, source=options.source, policy=options.policy)
-    layout, notices, stored = _choose(options, root)
+    # Only a run that is to go on needs its directory, should it be an archive.
+    disk = durable.Disk(faults=durable.planned_faults(environ)) if to_run else None
+    layout, notices, stored = _choose(options, root, disk)
     if layout is None:
         return _new(options, project, environ, notices)
     lock = locks.acquire_run(layout) if to_run else None
+    if disk is not None and lock is not None:
+        try:
+            packed.forget_archives(layout, disk)
+            _refuse_untrusted(layout, options)
+        except BaseException:
+            lock.release()
+            raise
     ahead = Ahead(layout, lock)
     try:
         opened = _resumed(options, project, root, layout, stored, notices, environ)
@@ -178,6 +189,15 @@ def _flags(options: Options) -> Flags:
         options.checkpoint_interval_s,
         options.max_snapshots,
     )
+
+
+def _refuse_untrusted(layout: RunLayout, options: Options) -> None:
+    """Refuse to carry on a run that came from elsewhere until somebody said that they trust it."""
+    if os.path.lexists(layout.imported) and not options.is_trusted:
+        raise CheckpointError(
+            f"{layout.run_id} was imported, and nobody said yet that what is in it may run here",
+            help=f"look at it (workflow status {layout.run_id}), then: workflow resume {layout.run_id} --trust",
+        )
 
 
 def _resumed(
@@ -243,17 +263,29 @@ def _opened(
     return Opened(root, layout, workflow, order, request, stored, notices, options.params)
 
 
-def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, list[Notice], records.Document | None]:
-    """Return the run to resume (None: start a new one), what to tell of the choice, its workflow.json if read."""
+def _choose(
+    options: Options, root: CheckpointRoot, disk: durable.Disk | None
+) -> tuple[RunLayout | None, list[Notice], records.Document | None]:
+    """Return the run to resume (None: start a new one), what to tell of the choice, its workflow.json if read.
+
+    `disk` puts back the directory of a run that is an archive; without it, such a run is only read.
+    """
     if options.resume:
         if snapshots.is_snapshot_name(options.resume):
-            return snapshots.find(root, options.resume)[0], [], None
-        return store.find_run(root, options.resume), [], None
+            return snapshots.find(root, options.resume, disk)[0], [], None
+        return store.find_run(root, options.resume, disk), [], None
     notices: list[Notice] = []
     newest: RunLayout | None = None
     for run_id in reversed(store.run_ids(root)):
         layout = root.run(run_id)
         try:
+            if (archive := packed.archive_of(layout)) is not None:
+                # Its manifest says how it ended: nothing is unpacked for a run that is passed over.
+                is_over = packed.manifest_of(layout, archive).summary.get("status") in PASSED_OVER
+                newest = newest or layout
+                if is_over:
+                    continue
+                layout = store.find_run(root, run_id, disk)
             store.refuse_unsafe(layout)
             stored = store.read_definition(layout)
         except CheckpointError as error:
@@ -277,7 +309,7 @@ def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, l
             raise CheckpointError(
                 f"there is nothing to resume in {one_line(root.path)}{passed_over}", help="start with: workflow run"
             )
-        return newest, notices, None
+        return store.find_run(root, newest.run_id, disk), notices, None
     notices.append(Notice("there is nothing to resume; starting a new run", level="note"))
     return None, notices, None
 

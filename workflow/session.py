@@ -159,10 +159,15 @@ def _go(
 
 def _create(opened: Opened, disk: durable.Disk, now_at: float) -> RunLayout:
     if opened.workflow.checkpoints.enabled:
-        with open(_checkpoint_readme(), "rb") as file:
-            readme = file.read()
-        store.prepare_root(opened.root, disk, readme)
+        prepare_root(opened.root, disk)
     return store.create_run(opened.root, disk, now_at)
+
+
+def prepare_root(root: CheckpointRoot, disk: durable.Disk) -> None:
+    """Make the checkpoint directory and what explains it, where they are missing. Raises NotRecordedError."""
+    with open(_checkpoint_readme(), "rb") as file:
+        readme = file.read()
+    store.prepare_root(root, disk, readme)
 
 
 class _Run:
@@ -251,6 +256,9 @@ class _Run:
         about_same = {"definition": definition, "policy_file": policy_file}
         is_same = stored is not None and all(stored.get(key) == value for key, value in about_same.items())
         is_same = is_same and all(map(os.path.exists, shell_files.paths_of(layout)))
+        if os.path.lexists(layout.imported):
+            # Whoever opened it asked for `--trust`; said once, it holds.
+            disk.rename(layout.imported, layout.trusted)
         locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
         store.write_epoch(disk, layout, self.epoch)
         # Whoever carries a run on takes back the word that nobody will.
@@ -264,7 +272,8 @@ class _Run:
         # What shells read comes first: a run that has its workflow.json has everything.
         fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
         shell_files.write_all(
-            *(disk, layout, self.opened.root, workflow, self.opened.order, fingerprints),
+            *(disk, layout, workflow, self.opened.order, fingerprints),
+            place=layout.path,
             library=library_directory(),
             lock_directory=locks_directory(),
         )
@@ -366,10 +375,7 @@ class _Run:
                 self.tell(notice)
             self._finish(error)
             if error is None and self.workflow.checkpoints.enabled:
-                is_completed = status is RunStatus.COMPLETED and exit_code == errors.EXIT_OK
-                self.is_unwanted = upkeep.apply_at_end(
-                    self.opened.root, self.disk, self.layout, self.workflow.checkpoints, self.tell, is_completed
-                )
+                self._look_after(status, exit_code)
             counts: dict[Status, int] = {}
             for it in board.statuses.values():
                 counts[it] = counts.get(it, 0) + 1
@@ -408,6 +414,20 @@ class _Run:
             self.disk.remove(self.layout.holder, sync=False)
         except NotRecordedError:  # it is for people only, and the lock says who lives
             return
+
+    def _look_after(self, status: RunStatus, exit_code: int) -> None:
+        """Apply the retention; then, the last thing that happens to a completed run, pack it where that is wanted."""
+        settings = self.workflow.checkpoints
+        is_completed = status is RunStatus.COMPLETED and exit_code == errors.EXIT_OK
+        self.is_unwanted = upkeep.apply_at_end(
+            self.opened.root, self.disk, self.layout, settings, self.tell, is_completed
+        )
+        if is_completed and settings.compress and not self.is_unwanted:
+            from workflow.packing import pack_finished
+
+            notice = pack_finished(self.layout, self.workflow, self.disk)
+            if notice is not None:
+                self.tell(notice)
 
     def _help_of(self, error: WorkflowError) -> str:
         if self.workflow.checkpoints.enabled:
@@ -461,6 +481,4 @@ def _checkpoint_readme() -> str:
 
 
 def _faults() -> durable.Faults | None:
-    # For tests that make the Nth write die or fail; see checkpoint/durable.py.
-    plan = os.environ.get("WORKFLOW_FAULT")
-    return durable.Faults.parse(plan) if plan else None
+    return durable.planned_faults(os.environ)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import NamedTuple, TypeVar
@@ -369,6 +369,10 @@ class Disk:
         self.faults.meet(operation, "after")
         return result
 
+    # For `streams`, the other half of this writer.
+    call = _call
+    write_all = _write_all
+
 
 class Note:
     """A small file overwritten in place, for what only has to survive the death of processes.
@@ -396,6 +400,12 @@ class Note:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def planned_faults(environ: Mapping[str, str]) -> Faults | None:
+    """Return the fault that a test planned, to make the Nth write die or fail."""
+    plan = environ.get("WORKFLOW_FAULT")
+    return Faults.parse(plan) if plan else None
 
 
 def not_recorded(error: OSError, path: str) -> NotRecordedError:

@@ -108,15 +108,16 @@ def is_snapshot_name(name: str) -> bool:
     return "@" in name
 
 
-def find(root: CheckpointRoot, name: str) -> tuple[RunLayout, int]:
+def find(root: CheckpointRoot, name: str, to_change: Disk | None = None) -> tuple[RunLayout, int]:
     """Return the run and the number that `RUN@N` names; whether the snapshot is whole is `read`'s to say.
 
+    `to_change` as of `store.find_run`: a run that is an archive gets its directory back.
     Raises UsageError where that is no name of a snapshot, CheckpointError where there is no such run or snapshot.
     """
     run_id, _, digits = name.partition("@")
     if not run_id:
         raise UsageError(f"{one_line(name)} names no run", help="a snapshot is named RUN@N: its run and its number")
-    layout = store.find_run(root, run_id)
+    layout = store.find_run(root, run_id, to_change)
     if not _NUMBER.match(digits):
         raise UsageError(
             f"{one_line(name[:80])} names no snapshot: what follows the @ is not a number",

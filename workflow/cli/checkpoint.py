@@ -22,6 +22,9 @@ VERBS: dict[str, str] = {
     "diff": "workflow.cli.checkpoint_looking",
     "validate": "workflow.cli.checkpoint_checking",
     "repair": "workflow.cli.checkpoint_checking",
+    "compress": "workflow.cli.checkpoint_packing",
+    "export": "workflow.cli.checkpoint_packing",
+    "import": "workflow.cli.checkpoint_packing",
 }
 ALIASES = {"ls": "list"}
 

@@ -19,21 +19,23 @@ def paths_of(layout: RunLayout) -> tuple[str, ...]:
 
 def contents_of(
     layout: RunLayout,
-    root: CheckpointRoot,
     workflow: Workflow,
     order: list[int],
     fingerprints: Mapping[int, str],
     *,
+    place: str,
     library: str,
     lock_directory: str,
 ) -> Iterator[tuple[str, bytes]]:
     """Yield path and bytes of each of them.
 
-    `library` is where the installed shell library is, `lock_directory` where named locks are.
+    `place` is where the directory of the run is, or will be; `library` where the installed shell library is,
+    `lock_directory` where named locks are.
     """
     project = workflow.project
-    if store.project_inside(root, project):
-        project = os.path.relpath(os.path.realpath(project), os.path.realpath(layout.path))
+    if store.project_inside(CheckpointRoot(os.path.dirname(place)), project):
+        # Relative, so that a project that is moved takes its runs along.
+        project = os.path.relpath(os.path.realpath(project), os.path.realpath(place))
     yield layout.steps_sh, steps_program(workflow)
     yield (
         layout.resume_sh,
@@ -47,17 +49,17 @@ def contents_of(
 def write_all(
     disk: Disk,
     layout: RunLayout,
-    root: CheckpointRoot,
     workflow: Workflow,
     order: list[int],
     fingerprints: Mapping[int, str],
     *,
+    place: str,
     library: str,
     lock_directory: str,
 ) -> None:
     """Write all of them; the programs durably. Raises NotRecordedError."""
     disk.make_directory(layout.lib)
     for path, content in contents_of(
-        layout, root, workflow, order, fingerprints, library=library, lock_directory=lock_directory
+        layout, workflow, order, fingerprints, place=place, library=library, lock_directory=lock_directory
     ):
         disk.write(path, content, sync=os.path.dirname(path) == layout.path)

@@ -28,7 +28,7 @@ from workflow.planning import documents
 from workflow.planning.present import present
 from workflow.planning.record import Recorded, read_record
 from workflow.recovery import damaged_files
-from workflow.session import _faults, locks_directory, library_directory, project_directory, user_name
+from workflow.session import _faults, library_directory, locks_directory, project_directory, user_name
 
 SWEEP, SET_ASIDE, REBUILD = "sweep", "set-aside", "rebuild"
 
@@ -76,7 +76,7 @@ def _repaired(root: CheckpointRoot, layout: RunLayout, *, is_dry: bool) -> Docum
         # What is derived is made from what is left, and in a dry run from what would be.
         to_make = (
             *_epoch(layout, recorded, findings),
-            *_programs(root, layout, workflow, order, recorded),
+            *_programs(layout, workflow, order, recorded),
             *_master(layout, workflow, stored, order, findings),
         )
         actions += [_done(disk, layout, action, is_dry=is_dry) for action in to_make]
@@ -153,12 +153,11 @@ def _epoch(layout: RunLayout, recorded: Recorded, findings: list[validation.Find
         yield Action(REBUILD, layout.epoch, "it did not hold", b"%d\n" % max(last, store.read_epoch(layout)))
 
 
-def _programs(
-    root: CheckpointRoot, layout: RunLayout, workflow: Workflow, order: list[int], recorded: Recorded
-) -> Iterator[Action]:
+def _programs(layout: RunLayout, workflow: Workflow, order: list[int], recorded: Recorded) -> Iterator[Action]:
     fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
     for path, content in shell_files.contents_of(
-        *(layout, root, workflow, order, fingerprints),
+        *(layout, workflow, order, fingerprints),
+        place=layout.path,
         library=library_directory(),
         lock_directory=locks_directory(),
     ):
