@@ -187,7 +187,7 @@ def test_going_back_killed_at_any_operation_loses_nothing(project: Project, tmp_
     with kept_for_reuse(project, tmp_path) as snapshot:
         count = operations_of_going_back(snapshot, name)
         # The first half is where the past is taken away: most of the sample is from there.
-        points = sorted({*chooser().sample(range(1, count // 2), 7), *chooser().sample(range(1, count + 1), 2)})
+        points = sorted({*chooser().sample(range(1, count // 2), 5), *chooser().sample(range(1, count + 1), 1)})
         assert go_back_killed_at(snapshot, name, points, moment) > len(points) // 2
 
 
@@ -222,7 +222,7 @@ def test_going_back_on_a_disk_that_fails_stops_and_lies_about_nothing(
 @pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it can")
 @pytest.mark.parametrize("call", ["rename", "fsync", "unlink", "openat"])
 def test_going_back_killed_at_a_system_call_loses_nothing(project: Project, tmp_path: Path, call: str) -> None:
-    go_back_traced(project, tmp_path, call, 3)
+    go_back_traced(project, tmp_path, call, 2)
 
 
 @pytest.mark.proof

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from workflow.checkpoint import commits, records, snapshots, store
@@ -160,6 +161,16 @@ def _entry(
     }
 
 
+def _instant(at: float | None) -> str | None:
+    return None if at is None else _second(int(at))
+
+
+@lru_cache(maxsize=4096)
+def _second(at: int) -> str | None:
+    # Short steps share their seconds, and a snapshot tells of all of them.
+    return records.utc_text(at)
+
+
 def _of_record(record: StepRecord, epoch: int) -> Task:
     if record.status is not Status.SUCCEEDED:
         task = _of_attempts(record.step.name, record.attempts)
@@ -169,8 +180,8 @@ def _of_record(record: StepRecord, epoch: int) -> Task:
     return _entry(
         record.step.name,
         "completed",
-        started_at=None if last is None else records.utc_text(last.started_at),
-        completed_at=None if last is None else records.utc_text(last.ended_at),
+        started_at=None if last is None else _instant(last.started_at),
+        completed_at=None if last is None else _instant(last.ended_at),
         duration_ms=round(1000 * record.duration_s),
         exit_code=0,
         output=output_hash((record.output_digests or {}).values(), {**record.outputs, **record.env}),
@@ -186,7 +197,7 @@ def _of_attempts(name: str, attempts: tuple[Attempt, ...]) -> Task:
     return _entry(
         name,
         "pending",
-        started_at=records.utc_text(last.started_at),
+        started_at=_instant(last.started_at),
         duration_ms=None if last.ended_at is None else round(1000 * max(0.0, last.ended_at - last.started_at)),
         exit_code=last.exit_code,
         epoch=last.epoch,
