@@ -6,6 +6,8 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Any
 
 from workflow.checkpoint import locks, records, removal, retention, store, tags
 from workflow.checkpoint.durable import Disk
@@ -118,8 +120,8 @@ def facts_of(layout: RunLayout, *, is_archive: bool) -> Facts:
 
     A run that is not complete is told as paused, also where a step of it failed.
     """
-    if is_archive:  # only finished runs become one
-        return Facts(RunStatus.COMPLETED)
+    if is_archive:
+        return _facts_of_archive(layout)
     if not is_ours(layout):
         return Facts(RunStatus.PAUSED, is_kept=True)
     if os.path.lexists(layout.pinned):
@@ -133,6 +135,33 @@ def facts_of(layout: RunLayout, *, is_archive: bool) -> Facts:
     except CheckpointError:
         # What cannot be read now may be mended, or be newer than we are.
         return Facts(RunStatus.PAUSED, is_kept=True)
+
+
+def _facts_of_archive(layout: RunLayout) -> Facts:
+    """Return what the manifest at the head of an archive says of its run."""
+    if not is_archive_ours(layout):
+        return Facts(RunStatus.PAUSED, is_kept=True)
+    try:
+        packed: Any = import_module("workflow.checkpoint.packed")
+        summary = packed.manifest_of(layout, packed.archive_of(layout)).summary
+        status = RunStatus(summary["status"])
+    except (ModuleNotFoundError, CheckpointError, OSError, KeyError, TypeError, ValueError):
+        return Facts(RunStatus.PAUSED, is_kept=True)
+    return Facts(status, is_pinned=bool(summary.get("pinned")), is_abandoned=True)
+
+
+def is_archive_ours(layout: RunLayout) -> bool:
+    """Return whether every archive of a run is a plain file of ours."""
+    for ending in ARCHIVE_ENDINGS:
+        try:
+            status = os.lstat(layout.path + ending)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            return False
+    return True
 
 
 def status_of(layout: RunLayout) -> RunStatus:
@@ -196,6 +225,13 @@ def take_away(disk: Disk, layout: RunLayout, *, is_archive: bool) -> int | None:
     Raises RunBusyError (live), RunPinnedError, CheckpointError (a link, or somebody else's), NotRecordedError.
     """
     if is_archive and not os.path.lexists(layout.path):
+        if not is_archive_ours(layout):
+            raise CheckpointError(
+                f"the archive of {layout.run_id} is no plain file of ours: it is left alone",
+                help=f"look at it: ls -l {one_line(layout.path)}.*",
+            )
+        if _facts_of_archive(layout).is_pinned:
+            raise RunPinnedError(layout)
         return removal.remove_archives(disk, layout) or None
     if not os.path.lexists(layout.path):
         return None
@@ -268,8 +304,8 @@ def remove_own(disk: Disk, layout: RunLayout) -> None:
 def apply_retention(root: CheckpointRoot, disk: Disk, settings: CheckpointSettings) -> Notice | None:
     """Do what the retention says about other runs, for a short while and without asking; return what there is to tell.
 
-    Called when a run has ended and is still held, so that it is not among them. Whatever goes wrong is told, not
-    raised. Where no limit is reached this reads the names in the checkpoint directory and nothing else.
+    Called when a run has ended and is still held: it counts, and is not among those that may go. Whatever goes wrong
+    is told, not raised. Where no limit is reached this reads the names in the checkpoint directory and nothing else.
     """
     try:
         names = os.listdir(root.path)
