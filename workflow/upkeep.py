@@ -12,7 +12,7 @@ from typing import Any
 from workflow.checkpoint import locks, records, removal, retention, store, tags
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import ARCHIVE_ENDINGS, RUN_ID, TRASH, CheckpointRoot, RunLayout
-from workflow.checkpoint.retention import Facts, Seen
+from workflow.checkpoint.retention import Facts, Seen, Verdict
 from workflow.errors import (
     CheckpointError,
     NotRecordedError,
@@ -30,6 +30,7 @@ from workflow.opening import is_complete
 
 # What a run that has ended spends on others at most; the next one, or `checkpoint clean`, goes on.
 MOST_S = 0.5
+MOST_AT_ONCE = 500
 # Between making its directory and taking its lock a run that starts is held by nobody.
 STARTING_S = 60.0
 BY_RETENTION = "retention"
@@ -335,30 +336,44 @@ def _apply(root: CheckpointRoot, disk: Disk, settings: CheckpointSettings, there
             return
         oldest_kept = _run_id_at(now_at - limits.max_age_days * retention.DAY_S)
         candidates = [run_id for run_id in candidates if run_id < oldest_kept]
-    known = (seen(root, it, is_archive=there[it], with_size=max_size_bytes is not None) for it in candidates)
-    enough_at = time.monotonic() + MOST_S
+    # So many at a time, the oldest first: with ten thousand of them even asking each for its age takes a while.
+    size = len(candidates) if max_size_bytes is not None else MOST_AT_ONCE
+    enough_at = 0.0
 
     def look(run_id: str) -> Facts:
         if time.monotonic() > enough_at:
             raise _EnoughError
         return facts_of(root.run(run_id), is_archive=there[run_id])
 
-    runs = [run for run in known if run is not None]
-    for verdict in retention.judge(runs, look, limits, now_at=now_at, max_size_bytes=max_size_bytes):
-        layout = root.run(verdict.run_id)
-        try:
-            if verdict.is_removed:
-                freed_bytes = take_away(disk, layout, is_archive=there[verdict.run_id])
-                if freed_bytes is None:
-                    continue
-                done.freed_bytes += freed_bytes
-                done.removed += 1
-            else:
-                abandon(disk, layout, by=BY_RETENTION, note=verdict.why)
-                done.abandoned += 1
-        except (RunBusyError, UsageError, CheckpointError):  # not as it was a moment ago: it stays
-            continue
-        done.reasons.setdefault(verdict.why)
+    for start in range(0, len(candidates), size):
+        batch = candidates[start : start + size]
+        known = (seen(root, it, is_archive=there[it], with_size=max_size_bytes is not None) for it in batch)
+        runs = [run for run in known if run is not None]
+        enough_at = enough_at or time.monotonic() + MOST_S
+        others = len(there) - done.removed - len(runs)
+        for verdict in retention.judge(
+            runs, look, limits, now_at=now_at, max_size_bytes=max_size_bytes, others=max(0, others)
+        ):
+            _carry_out(root, disk, verdict, done, is_archive=there[verdict.run_id])
+        if time.monotonic() > enough_at:
+            raise _EnoughError
+
+
+def _carry_out(root: CheckpointRoot, disk: Disk, verdict: Verdict, done: _Done, *, is_archive: bool) -> None:
+    layout = root.run(verdict.run_id)
+    try:
+        if verdict.is_removed:
+            freed_bytes = take_away(disk, layout, is_archive=is_archive)
+            if freed_bytes is None:
+                return
+            done.freed_bytes += freed_bytes
+            done.removed += 1
+        else:
+            abandon(disk, layout, by=BY_RETENTION, note=verdict.why)
+            done.abandoned += 1
+    except (RunBusyError, UsageError, CheckpointError):  # not as it was a moment ago: it stays
+        return
+    done.reasons.setdefault(verdict.why)
 
 
 def _run_id_at(at: float) -> str:
