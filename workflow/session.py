@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from workflow import errors, upkeep
+from workflow import errors, expiry
 from workflow.checkpoint import durable, history, locks, records, store
 from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
 from workflow.checkpoint.master import DONE, MasterFacts, MasterWriter
@@ -123,7 +123,7 @@ def _run(
         this = _Run(options, opened, layout, disk, observers, now_at)
         exit_code = this.go(ask, approve)
         if this.is_unwanted:
-            upkeep.remove_own(disk, layout)
+            expiry.remove_own(disk, layout)
         return exit_code
     except FileNotFoundError as error:
         if os.path.isdir(layout.path):
@@ -331,7 +331,7 @@ class _Run:
             self._finish(error)
             if error is None:
                 is_completed = status is RunStatus.COMPLETED and exit_code == errors.EXIT_OK
-                self.is_unwanted = upkeep.apply_at_end(
+                self.is_unwanted = expiry.apply_at_end(
                     self.opened.root, self.disk, self.layout, self.workflow.checkpoints, self.tell, is_completed
                 )
             counts: dict[Status, int] = {}

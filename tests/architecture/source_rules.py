@@ -14,8 +14,9 @@ FLOORS = (
     ("definition", "checkpoint"),
     ("planning",),
     ("execution", "reporting"),
-    ("opening",),  # session is the composition root in five files, each resting on those before it
+    ("opening",),  # session is the composition root in six files, each resting on those before it
     ("upkeep",),
+    ("expiry",),
     ("recovery",),
     ("session",),
     ("inspection",),
