@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from workflow import errors, upkeep
+from workflow import errors, expiry
 from workflow.checkpoint import durable, history, locks, records, store
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.master import MasterFacts, MasterWriter
@@ -147,7 +147,7 @@ def _go(
         this = _Run(options, opened, layout, disk, observers, now_at)
         exit_code = this.go(ask, approve)
         if this.is_unwanted:
-            upkeep.remove_own(disk, layout)
+            expiry.remove_own(disk, layout)
         return exit_code
     except FileNotFoundError as error:
         if os.path.isdir(layout.path):
@@ -419,7 +419,7 @@ class _Run:
         """Apply the retention; then, the last thing that happens to a completed run, pack it where that is wanted."""
         settings = self.workflow.checkpoints
         is_completed = status is RunStatus.COMPLETED and exit_code == errors.EXIT_OK
-        self.is_unwanted = upkeep.apply_at_end(
+        self.is_unwanted = expiry.apply_at_end(
             self.opened.root, self.disk, self.layout, settings, self.tell, is_completed
         )
         if is_completed and settings.compress and not self.is_unwanted:

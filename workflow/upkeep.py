@@ -1,33 +1,27 @@
-"""What is known of the runs of a project, how one is taken away, and what happens to old ones when a run has ended."""
+"""What is known of the runs of a project, and how one is taken away or given up."""
 
 from __future__ import annotations
 
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
 
-from workflow.checkpoint import locks, records, removal, retention, store, tags
+from workflow.checkpoint import locks, records, removal, store, tags
 from workflow.checkpoint.durable import Disk
-from workflow.checkpoint.layout import ARCHIVE_ENDINGS, RUN_ID, TRASH, CheckpointRoot, RunLayout
+from workflow.checkpoint.layout import ARCHIVE_ENDINGS, RUN_ID, CheckpointRoot, RunLayout
 from workflow.checkpoint.retention import Facts, Seen
 from workflow.errors import (
     CheckpointError,
-    NotRecordedError,
     RunBusyError,
     UsageError,
-    WorkflowError,
-    count,
-    listed,
     one_line,
-    size_text,
 )
-from workflow.events import Notice
-from workflow.model import CheckpointSettings, RunStatus
+from workflow.model import RunStatus
 from workflow.opening import is_complete
 
-# What a run that has ended spends on others at most; the next one, or `checkpoint clean`, goes on.
-MOST_S = 0.5
 # Between making its directory and taking its lock a run that starts is held by nobody.
 STARTING_S = 60.0
 BY_RETENTION = "retention"
@@ -56,10 +50,11 @@ def runs_there(root: CheckpointRoot) -> dict[str, bool]:
         names = os.listdir(root.path)
     except OSError:
         return {}
-    return _runs_among(names)
+    return runs_among(names)
 
 
-def _runs_among(names: Iterable[str]) -> dict[str, bool]:
+def runs_among(names: Iterable[str]) -> dict[str, bool]:
+    """Return the runs that names in the checkpoint directory stand for, as `runs_there` does."""
     found: dict[str, bool] = {}
     for name in names:
         if RUN_ID.match(name):
@@ -118,8 +113,8 @@ def facts_of(layout: RunLayout, *, is_archive: bool) -> Facts:
 
     A run that is not complete is told as paused, also where a step of it failed.
     """
-    if is_archive:  # only finished runs become one
-        return Facts(RunStatus.COMPLETED)
+    if is_archive:
+        return _facts_of_archive(layout)
     if not is_ours(layout):
         return Facts(RunStatus.PAUSED, is_kept=True)
     if os.path.lexists(layout.pinned):
@@ -133,6 +128,33 @@ def facts_of(layout: RunLayout, *, is_archive: bool) -> Facts:
     except CheckpointError:
         # What cannot be read now may be mended, or be newer than we are.
         return Facts(RunStatus.PAUSED, is_kept=True)
+
+
+def _facts_of_archive(layout: RunLayout) -> Facts:
+    """Return what the manifest at the head of an archive says of its run."""
+    if not is_archive_ours(layout):
+        return Facts(RunStatus.PAUSED, is_kept=True)
+    try:
+        packed: Any = import_module("workflow.checkpoint.packed")
+        summary = packed.manifest_of(layout, packed.archive_of(layout)).summary
+        status = RunStatus(summary["status"])
+    except (ModuleNotFoundError, CheckpointError, OSError, KeyError, TypeError, ValueError):
+        return Facts(RunStatus.PAUSED, is_kept=True)
+    return Facts(status, is_pinned=bool(summary.get("pinned")), is_abandoned=True)
+
+
+def is_archive_ours(layout: RunLayout) -> bool:
+    """Return whether every archive of a run is a plain file of ours."""
+    for ending in ARCHIVE_ENDINGS:
+        try:
+            status = os.lstat(layout.path + ending)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            return False
+    return True
 
 
 def status_of(layout: RunLayout) -> RunStatus:
@@ -196,6 +218,13 @@ def take_away(disk: Disk, layout: RunLayout, *, is_archive: bool) -> int | None:
     Raises RunBusyError (live), RunPinnedError, CheckpointError (a link, or somebody else's), NotRecordedError.
     """
     if is_archive and not os.path.lexists(layout.path):
+        if not is_archive_ours(layout):
+            raise CheckpointError(
+                f"the archive of {layout.run_id} is no plain file of ours: it is left alone",
+                help=f"look at it: ls -l {one_line(layout.path)}.*",
+            )
+        if _facts_of_archive(layout).is_pinned:
+            raise RunPinnedError(layout)
         return removal.remove_archives(disk, layout) or None
     if not os.path.lexists(layout.path):
         return None
@@ -237,122 +266,3 @@ def abandon(disk: Disk, layout: RunLayout, *, by: str, note: str = "") -> None:
         tags.write(disk, layout.abandoned, tags.Tag(by, records.utc_text(time.time()) or "", note))
     finally:
         lock.release()
-
-
-def apply_at_end(
-    root: CheckpointRoot,
-    disk: Disk,
-    layout: RunLayout,
-    settings: CheckpointSettings,
-    tell: Callable[[Notice], None],
-    is_completed: bool,
-) -> bool:
-    """Do what the retention says when a run has ended, which is still held; return whether it is itself to go."""
-    notice = apply_retention(root, disk, settings)
-    if notice is not None:
-        tell(notice)
-    is_unwanted = is_completed and not settings.retention.keep_completed and not os.path.lexists(layout.pinned)
-    if is_unwanted:
-        tell(Notice(f"{layout.run_id} is removed: completed runs are not kept", level="note"))
-    return is_unwanted
-
-
-def remove_own(disk: Disk, layout: RunLayout) -> None:
-    """Remove the run that has just completed, by whoever holds it."""
-    try:
-        removal.remove_run(disk, layout)
-    except NotRecordedError:  # all is told and done; `checkpoint clean` will say what is in the way
-        return
-
-
-def apply_retention(root: CheckpointRoot, disk: Disk, settings: CheckpointSettings) -> Notice | None:
-    """Do what the retention says about other runs, for a short while and without asking; return what there is to tell.
-
-    Called when a run has ended and is still held, so that it is not among them. Whatever goes wrong is told, not
-    raised. Where no limit is reached this reads the names in the checkpoint directory and nothing else.
-    """
-    try:
-        names = os.listdir(root.path)
-    except OSError:
-        return None
-    done = _Done()
-    try:
-        if any(name.startswith(TRASH) for name in names):
-            removal.sweep_trash(root, disk)
-        _apply(root, disk, settings, _runs_among(names), done)
-    except _EnoughError:
-        done.is_cut_short = True
-    except (WorkflowError, OSError) as error:
-        return Notice(f"old runs were not cleared: {error}", "workflow checkpoint clean --dry-run")
-    return done.notice()
-
-
-def _apply(root: CheckpointRoot, disk: Disk, settings: CheckpointSettings, there: dict[str, bool], done: _Done) -> None:
-    limits = settings.retention
-    now_at = time.time()
-    is_over = limits.max_count is not None and len(there) > limits.max_count
-    max_size_bytes = None if settings.max_size_mb is None else settings.max_size_mb * retention.MEGABYTE_BYTES
-    candidates = list(there)
-    if not is_over and max_size_bytes is None and limits.keep_completed:
-        # Only age can be after a run then, and what started lately cannot be old: its name says when.
-        if limits.max_age_days is None:
-            return
-        oldest_kept = _run_id_at(now_at - limits.max_age_days * retention.DAY_S)
-        candidates = [run_id for run_id in candidates if run_id < oldest_kept]
-    known = (seen(root, it, is_archive=there[it], with_size=max_size_bytes is not None) for it in candidates)
-    enough_at = time.monotonic() + MOST_S
-
-    def look(run_id: str) -> Facts:
-        if time.monotonic() > enough_at:
-            raise _EnoughError
-        return facts_of(root.run(run_id), is_archive=there[run_id])
-
-    runs = [run for run in known if run is not None]
-    for verdict in retention.judge(runs, look, limits, now_at=now_at, max_size_bytes=max_size_bytes):
-        layout = root.run(verdict.run_id)
-        try:
-            if verdict.is_removed:
-                freed_bytes = take_away(disk, layout, is_archive=there[verdict.run_id])
-                if freed_bytes is None:
-                    continue
-                done.freed_bytes += freed_bytes
-                done.removed += 1
-            else:
-                abandon(disk, layout, by=BY_RETENTION, note=verdict.why)
-                done.abandoned += 1
-        except (RunBusyError, UsageError, CheckpointError):  # not as it was a moment ago: it stays
-            continue
-        done.reasons.setdefault(verdict.why)
-
-
-def _run_id_at(at: float) -> str:
-    """Return the least id of a run that started then."""
-    return time.strftime("workflow_%Y%m%d_%H%M%S", time.gmtime(max(0.0, at)))
-
-
-class _EnoughError(Exception):
-    """The time that may be spent on other runs is over."""
-
-
-class _Done:
-    """What was done about other runs."""
-
-    def __init__(self) -> None:
-        self.removed = 0
-        self.abandoned = 0
-        self.freed_bytes = 0
-        self.reasons: dict[str, None] = {}
-        self.is_cut_short = False
-
-    def notice(self) -> Notice | None:
-        said = []
-        if self.removed:
-            said.append(f"removed {count(self.removed, 'old run')} ({size_text(self.freed_bytes)})")
-        if self.abandoned:
-            said.append(f"{count(self.abandoned, 'run')} marked abandoned")
-        if not said:
-            return None
-        text = f"{' and '.join(said)}: {listed(self.reasons)}"
-        if self.is_cut_short:
-            return Notice(f"{text}; there is more to clear", "workflow checkpoint clean", level="note")
-        return Notice(text, level="note")

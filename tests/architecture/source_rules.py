@@ -15,8 +15,9 @@ FLOORS = (
     ("planning",),
     ("execution", "reporting"),
     ("in_force",),
-    ("opening",),  # session is the composition root in eight files, each resting on those before it
+    ("opening",),  # session is the composition root in nine files, each resting on those before it
     ("upkeep",),
+    ("expiry",),
     ("recovery", "unkept", "packing"),
     ("session",),
     ("inspection",),

@@ -11,7 +11,6 @@ import pytest
 from tests.cli.support import events, hanging_step, start_until
 from tests.conftest import Project
 from tests.keeping.old_runs import completed, copied, dated_back, failed, may_fail, touched
-from workflow.checkpoint.layout import CheckpointRoot
 
 
 def declare(project: Project, **words: object) -> None:
@@ -156,7 +155,7 @@ def test_live_and_pinned_runs_and_those_of_others_stay(project: Project, tmp_pat
     assert runner.wait(20) == 0
 
 
-@pytest.mark.parametrize("plan", ["rename:N:EROFS", "unlink:N:EIO", "rename:N:EACCES"])
+@pytest.mark.parametrize("plan", ["rename:N:EROFS", "unlink:N:EIO"])
 def test_what_goes_wrong_with_old_runs_harms_no_exit_code(project: Project, plan: str) -> None:
     project.steps(1)
     first = completed(project, 1)
@@ -198,7 +197,7 @@ def test_ten_thousand_old_runs_cost_no_seconds(project: Project) -> None:
     took_s = time.monotonic() - started
     assert ended.returncode == 0
     assert took_s < max(usual) + 2.0, f"{took_s:.2f} s instead of {max(usual):.2f} s"
-    left = len(CheckpointRoot(str(root)).path and [it for it in os.listdir(root) if it.startswith("workflow_2020")])
+    left = len([it for it in os.listdir(root) if it.startswith("workflow_2020")])
     assert 0 < left < 10_000
     loud = project.run()
     assert "there is more to clear" in loud.stdout + loud.stderr

@@ -14,6 +14,8 @@ from tests.cli.support import assert_helped, document, hanging_step, start_until
 from tests.conftest import Project
 from tests.keeping.old_runs import completed, copied, dated_back, failed, may_fail, touched
 from tests.processes.support import terminal
+from workflow.cli.durations import age_s
+from workflow.errors import UsageError
 
 
 def names(project: Project) -> list[str]:
@@ -49,14 +51,10 @@ def left_of(kinds: dict[str, Path]) -> set[str]:
     [
         (("--older-than", "7d"), "old, old failed, old paused"),
         (("--older-than", "12"), "old, old failed"),
-        (("--older-than", "2w"), "old, old failed"),
         (("--older-than", "36h"), "old, old failed, old paused, new"),
-        (("--failed",), "old failed, new failed"),
-        (("--completed",), "old, new"),
         (("--failed", "--completed"), "old, new, old failed, new failed"),
         (("--failed", "--older-than", "7d"), "old failed"),
         (("--keep", "2"), "old, old failed, old paused"),
-        (("--keep", "0"), "old, old failed, old paused, new, new failed"),
         (("--failed", "--keep", "1"), "old failed"),
         (("--completed", "--keep", "1", "--older-than", "30"), ""),
         ((), "old"),
@@ -309,12 +307,6 @@ def test_leftovers_of_a_removal_that_was_cut_short_are_swept(project: Project) -
     ("words", "said"),
     [
         (("clean", "--older-than", "7q"), "--older-than 7q: that is no age"),
-        (("clean", "--older-than", "-1"), "that is no age"),
-        (("clean", "--older-than", ""), "that is no age"),
-        (("clean", "--older-than", "d"), "that is no age"),
-        (("clean", "--older-than", "1e9"), "that is no age"),
-        (("clean", "--older-than", "٣"), "that is no age"),
-        (("clean", "--older-than", "7d\nrm"), "that is no age"),
         (("clean", "--keep", "some"), "--keep"),
         (("clean", "--keep", "-1"), "--keep"),
         (("clean", "everything"), "too much for"),
@@ -326,18 +318,29 @@ def test_leftovers_of_a_removal_that_was_cut_short_are_swept(project: Project) -
         (("pin", "RUN", "--off", "--note", "x"), "--note goes with what is said"),
     ],
 )
-def test_what_cannot_be_is_refused_with_an_example(project: Project, words: tuple[str, ...], said: str) -> None:
-    project.steps(1)
-    project.run("-q")
-    run_id = project.newest_run.name
+def test_what_cannot_be_is_refused_with_an_example(
+    made: tuple[Path, dict[str, str]], words: tuple[str, ...], said: str
+) -> None:
+    project = Project(made[0])
+    before = names(project)
+    run_id = made[1]["new"]
     refused = project.run("checkpoint", *(word.replace("RUN", run_id) for word in words))
     assert_helped(refused, 2, said)
-    assert names(project) == [run_id]
+    assert names(project) == before
 
 
-@pytest.mark.parametrize("words", ["7d", "7 days", "1w", "168h", "7", "0.1w", "6d24h", " 7D "])
-def test_ages_may_be_said_in_many_ways(project: Project, words: str) -> None:
-    assert project.run("checkpoint", "clean", "--older-than", words).returncode == 0
+@pytest.mark.parametrize("words", ["7d", "7 days", "1w", "168h", "7", "7.0", "6d24h", " 7D ", "10080m", "604800s"])
+def test_ages_may_be_said_in_many_ways(words: str) -> None:
+    assert age_s(words, "--older-than") == 7 * 86400
+
+
+@pytest.mark.parametrize(
+    "words", ["", "d", "7q", "-1", "1e9", "٣", "7d\nrm", "inf", "nan", "1..5d", "7d7", "9" * 40, "0x7"]
+)
+def test_what_is_no_age_is_refused_with_an_example(words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        age_s(words, "--older-than")
+    assert caught.value.help.startswith("for example: --older-than 7d")
 
 
 def test_where_there_is_nothing_there_is_nothing_to_do(project: Project) -> None:

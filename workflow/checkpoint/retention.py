@@ -56,14 +56,15 @@ def judge(
     now_at: float,
     max_size_bytes: float | None = None,
     just_ended: str | None = None,
+    others: int = 0,
 ) -> Iterator[Verdict]:
     """Yield what is to be done with runs, the oldest first; `look` is asked only about runs that a limit is after.
 
-    `max_count` and `max_size_bytes` count every run there is. `just_ended` goes only where completed runs are not
-    kept at all.
+    `max_count` and `max_size_bytes` count every run there is; `others` is how many there are that were not given.
+    `just_ended` goes only where completed runs are not kept at all.
     """
     ordered = sorted(runs, key=_by_age)
-    left, total_bytes = len(ordered), sum(run.size_bytes for run in ordered)
+    left, total_bytes = len(ordered) + others, sum(run.size_bytes for run in ordered)
     max_age_s = None if retention.max_age_days is None else retention.max_age_days * DAY_S
     for run in ordered:
         is_just_ended = run.run_id == just_ended

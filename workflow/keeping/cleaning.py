@@ -137,6 +137,8 @@ def propose_delete(root: CheckpointRoot, names: Iterable[str]) -> Proposal:
         layout, is_archive = _named(root, run, there)
         if not is_archive:
             refuse_kept(layout)
+        elif upkeep.facts_of(layout, is_archive=True).is_pinned:
+            raise upkeep.RunPinnedError(layout)
         if at:
             item = _snapshot_item(layout, digits, name)
         else:
@@ -213,6 +215,11 @@ def document(proposal: Proposal, cleaned: Cleaned | None) -> dict[str, Any]:
 
 def refuse_kept(layout: RunLayout) -> None:
     """Refuse to touch a run that is pinned or live. Raises RunPinnedError, RunBusyError."""
+    if getattr(layout, "archive", None) is not None:
+        raise UsageError(
+            f"{layout.run_id} is an archive: nothing in it is changed",
+            help=f"to remove it as a whole: workflow checkpoint delete {layout.run_id}",
+        )
     if os.path.lexists(layout.pinned):
         raise upkeep.RunPinnedError(layout)
     if upkeep.is_live(layout):
@@ -268,7 +275,9 @@ def _filtered(root: CheckpointRoot, filters: Filters, verb: str) -> Proposal:
         if run_id in spared or (filters.older_than_s is not None and age_s <= filters.older_than_s):
             continue
         layout = root.run(run_id)
-        facts = Facts(RunStatus.COMPLETED) if there[run_id] else _guards(layout)
+        facts = upkeep.facts_of(layout, is_archive=True) if there[run_id] else _guards(layout)
+        if there[run_id] and upkeep.is_archive_ours(layout):
+            facts = facts._replace(is_kept=False)  # it cannot be read, and was asked for by its age
         if facts.is_live or facts.is_pinned or facts.is_kept:
             left.append(Left(run_id, _why_left(layout, facts)))
             continue
@@ -310,7 +319,7 @@ def _why_left(layout: RunLayout, facts: Facts) -> str:
     if facts.is_live:
         holder = locks.read_holder(layout) if locks.is_held(layout) else None
         return f"live: run by {holder.text}" if holder is not None else "live"
-    if not upkeep.is_ours(layout):
+    if os.path.lexists(layout.path) and not upkeep.is_ours(layout):
         return upkeep.whose(layout)
     return "it cannot be read, so nothing is decided about it"
 
@@ -366,7 +375,8 @@ def _named(root: CheckpointRoot, name: str, there: dict[str, bool]) -> tuple[Run
 def status_of(layout: RunLayout, *, is_archive: bool) -> str:
     """Return what `status` says of a run in one word; `unreadable` where it can say nothing."""
     if is_archive:
-        return RunStatus.COMPLETED.value
+        facts = upkeep.facts_of(layout, is_archive=True)
+        return UNREADABLE if facts.is_kept else facts.status.value
     from workflow.definition import graph
     from workflow.inspection import definition_of
     from workflow.planning import documents
