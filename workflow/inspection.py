@@ -17,6 +17,7 @@ from workflow.opening import Options, checkpoint_root, open_run, resume_command,
 from workflow.planning import documents
 from workflow.planning.decision import decide
 from workflow.planning.fingerprint import fingerprint, manifest
+from workflow.planning.going_back import going_back, sentence, take_back
 from workflow.planning.held_outputs import hold_outputs, missing_notice
 from workflow.planning.picture import Picture, picture
 from workflow.planning.record import nothing_recorded, read_record
@@ -34,10 +35,14 @@ def plan_of(options: Options) -> dict[str, Any]:
     else:
         recorded = read_record(layout, workflow, order, opened.ahead.result)
         opened.ahead.close()
-        if opened.request.revalidate:
-            hold_outputs(layout, workflow, recorded)
-    decisions = decide(workflow.steps, order, recorded.facts, opened.request, recorded.markers)
     notices = [*(notice.message for notice in opened.notices), *recorded.notices]
+    if layout is not None and opened.snapshot is not None:
+        back = going_back(opened.snapshot, workflow, order, recorded.markers, recorded)
+        take_back(recorded, back)
+        notices.append(sentence(back, workflow))
+    if layout is not None and opened.request.revalidate:
+        hold_outputs(layout, workflow, recorded)
+    decisions = decide(workflow.steps, order, recorded.facts, opened.request, recorded.markers)
     if layout is None:
         return documents.plan_document(None, workflow, order, decisions, notices)
     if workflow.checkpoints.validate_on_resume:

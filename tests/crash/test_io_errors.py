@@ -29,8 +29,9 @@ from workflow.errors import NotRecordedError
 
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS")
 NOT_RECORDED = 125
-# Operations at the end of a run that touch no truth: checkpoint.json (how often depends on time), history, holder.
-LAST_DERIVED = 16
+# Operations at the end of a run that touch no truth: checkpoint.json (how often depends on time), the last snapshot,
+# history, holder.
+LAST_DERIVED = 26
 WAYS_ON = ("workflow resume", "--checkpoint-dir", "workflow run", "df -h", "look at the disk")
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from workflow.checkpoint import locks, records, store
 from workflow.checkpoint.durable import Disk, not_recorded
-from workflow.checkpoint.layout import FORMAT_VERSION, CheckpointRoot, RunLayout
+from workflow.checkpoint.layout import FORMAT_VERSION, TEMPORARY, CheckpointRoot, RunLayout
 from workflow.checkpoint.records import Document, RecordDamagedError, RecordNewerError
 from workflow.errors import CheckpointError, NotRecordedError, UsageError, one_line
 from workflow.errors import listed as in_words
@@ -78,7 +78,7 @@ def newest(layout: RunLayout) -> Entry | None:
 
 def heads(layout: RunLayout) -> list[Head]:
     """Return the snapshots of a run by number, with what a list shows. Reads only the beginning of each file."""
-    return [_head(entry) for entry in listed(layout)]
+    return [head(entry) for entry in listed(layout)]
 
 
 def read(layout: RunLayout, number: int) -> Document:
@@ -146,7 +146,7 @@ def write(
     with _numbering(disk, layout):
         last = newest(layout)
         number = 1 if last is None else last.number + 1
-        head = {
+        first = {
             "version": FORMAT_VERSION,
             "checkpoint_id": snapshot_id(layout, number),
             "number": number,
@@ -156,7 +156,7 @@ def write(
             "status": document.get("status"),
         }
         entry = Entry(number, trigger, layout.snapshot(number, trigger))
-        disk.write(entry.path, records.encode_document({**head, **document}))
+        disk.write(entry.path, records.encode_document({**first, **document}))
         if most is not None:
             try:
                 _remove(disk, [it for it in listed(layout)[:-most] if it.number != spare])
@@ -180,6 +180,16 @@ def remove(disk: Disk, layout: RunLayout, entries: list[Entry]) -> int:
         except OSError as error:
             raise not_recorded(error, layout.snapshots_dir) from error
     return freed_bytes
+
+
+def sweep(disk: Disk, layout: RunLayout) -> None:
+    """Remove what a kill left of a snapshot that was being written."""
+    try:
+        if any(name.startswith(TEMPORARY) for name in os.listdir(layout.snapshots_dir)):
+            with _numbering(disk, layout):
+                return  # taking the lock does it
+    except (OSError, NotRecordedError):  # there are none, or somebody writes one just now: nothing reads these
+        return
 
 
 def _remove(disk: Disk, entries: list[Entry]) -> int:
@@ -231,7 +241,8 @@ def _refuse_misshapen(document: Document, layout: RunLayout, number: int) -> Non
         raise RecordDamagedError("it does not say where the steps stood")
 
 
-def _head(entry: Entry) -> Head:
+def head(entry: Entry) -> Head:
+    """Return what the beginning of a snapshot says."""
     said: dict[str, Any] = {}
     try:
         with open(os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:

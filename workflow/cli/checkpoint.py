@@ -16,6 +16,7 @@ VERBS: dict[str, str] = {
     "diff": "workflow.cli.checkpoint_looking",
     "validate": "workflow.cli.checkpoint_checking",
     "repair": "workflow.cli.checkpoint_checking",
+    "create": "workflow.cli.checkpoint_making",
 }
 ALIASES = {"ls": "list"}
 

@@ -102,6 +102,19 @@ class Board:
         for hand in self.in_hand.values():
             self.climb(hand, rung, why)
 
+    def interrupt(self, number: int) -> int:
+        """Bring everything to its end because of a signal; return the rung of force that is used now."""
+        self.is_stopping = True
+        self.interrupted_by = self.interrupted_by or number
+        if not self.in_hand:
+            return ladder.INTERRUPT
+        # The first Ctrl-C asks; TERM and HUP, and the next Ctrl-C, insist.
+        rung = 1 + max(hand.ladder.rung for hand in self.in_hand.values())
+        if number != 2:
+            rung = max(rung, ladder.TERMINATE)
+        self.climb_all(rung, in_hand.INTERRUPT)
+        return min(rung, ladder.KILL)
+
     def give_up(self, error: WorkflowError) -> None:
         """Stop because of something that is no step's failure; the first one counts."""
         self.is_stopping = True

@@ -95,6 +95,7 @@ class Judge:
             failure=judged.failure,
             warnings=judged.warnings,
             errors=judged.errors,
+            snapshots=judged.snapshots,
             worker=None if hand.step.interactive else hand.worker,
             iteration=hand.iteration,
         )

@@ -79,7 +79,8 @@ def status_document(
 ) -> Document:
     """Return what a run is, worked out from its markers and its lock; nothing is written and nothing waited for.
 
-    `recorded` is what was read of it just now, where the caller has that already; `is_live` is for who holds the lock.
+    `recorded` is what was read of it just now, where the caller has that already. `is_live` None: as its lock says;
+    who holds that lock without running anything says False.
     """
     is_live = locks.is_held(layout) if is_live is None else is_live
     recorded = recorded or read_record(layout, workflow, order)

@@ -24,6 +24,7 @@ def present(
     user: str,
     recorded: Recorded | None = None,
     status: Document | None = None,
+    is_live: bool | None = None,
 ) -> Document:
     """Return the keys of checkpoint.json and `tasks`, by markers and states. Writes nothing and waits for nothing.
 
@@ -31,7 +32,7 @@ def present(
     `recorded` and `status` are what was read and worked out of it just now, where the caller has that already.
     """
     recorded = recorded or read_record(layout, workflow, order)
-    status = status or documents.status_document(layout, workflow, stored, order, recorded)
+    status = status or documents.status_document(layout, workflow, stored, order, recorded, is_live=is_live)
     words = {step["step"]: step["status"] for step in status["steps"]}
     last = _master(layout)
     mode = _mapping(last.get("execution_mode"))
@@ -48,7 +49,7 @@ def present(
         values=recorded.values,
         is_parallel=mode.get("parallel") is True,
     )
-    is_live = status["status"] in ("in_progress", "retrying")
+    is_live = status["status"] in (RunStatus.IN_PROGRESS.value, RunStatus.RETRYING.value)
     running = documents.running_steps(layout, is_live=is_live)
     statuses = {number: STATUSES.get(word, Status.PENDING) for number, word in words.items()}
     document = facts.document(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from workflow.checkpoint import records, snapshots, store
+from workflow.checkpoint import commits, records, snapshots, store
 from workflow.checkpoint.layout import RunLayout, label
 from workflow.checkpoint.marker import Marker
 from workflow.checkpoint.records import StepRecord
@@ -31,16 +32,6 @@ STATUSES = {word: status for status, word in reversed(WORDS.items())}
 
 # What one snapshot of a runner may read of steps that completed before: beyond that, the markers must do.
 MOST_STATES_READ = 500
-
-
-def with_past(statuses: Mapping[int, Status], recorded: Recorded) -> dict[int, Status]:
-    """Return the statuses with those of steps that were left as they were."""
-    return {
-        number: Status.FAILED
-        if status is Status.PENDING and (fact := recorded.facts.get(number)) and fact.last == "failed"
-        else status
-        for number, status in statuses.items()
-    }
 
 
 def tasks_of(workflow: Workflow, layout: RunLayout, recorded: Recorded, words: Mapping[int, str]) -> dict[str, Task]:
@@ -89,6 +80,7 @@ class Tasks:
 
     def _before(self) -> dict[int, Task]:
         """Return what is known of steps that ran before: from the last snapshot, else from states and markers."""
+        repeated = {step.number for step in self._workflow.steps if step.rules.repeat is not None}
         known = _of_newest(self._layout) if self._recorded.markers else {}
         left = self._most_read
         entries = {}
@@ -99,8 +91,10 @@ class Tasks:
                 marker = self._recorded.markers.get(number)
                 if marker is None:
                     past = self._recorded.past.get(number)
-                    if past:
-                        entries[number] = _of_attempts(step.name, past)
+                    if past or number in repeated:
+                        entries[number] = _of_attempts(step.name, past or ())
+                    if number in repeated:
+                        entries[number]["iterations"] = commits.iterations_done(self._layout, number, step.name)
                     continue
                 task = known.get(label(number))
                 if task is not None and is_of(task, marker):
@@ -167,15 +161,27 @@ def _entry(
     }
 
 
+def _instant(at: float | None) -> str | None:
+    return None if at is None else _second(int(at))
+
+
+@lru_cache(maxsize=4096)
+def _second(at: int) -> str | None:
+    # Short steps share their seconds, and a snapshot tells of all of them.
+    return records.utc_text(at)
+
+
 def _of_record(record: StepRecord, epoch: int) -> Task:
     if record.status is not Status.SUCCEEDED:
-        return _of_attempts(record.step.name, record.attempts)
+        task = _of_attempts(record.step.name, record.attempts)
+        # Of a loop that goes on, how far it is: who goes back to this takes up the loop there.
+        return task if record.step.rules.repeat is None else {**task, "iterations": record.iteration}
     last = record.attempts[-1] if record.attempts else None
     return _entry(
         record.step.name,
         "completed",
-        started_at=None if last is None else records.utc_text(last.started_at),
-        completed_at=None if last is None else records.utc_text(last.ended_at),
+        started_at=None if last is None else _instant(last.started_at),
+        completed_at=None if last is None else _instant(last.ended_at),
         duration_ms=round(1000 * record.duration_s),
         exit_code=0,
         output=output_hash((record.output_digests or {}).values(), {**record.outputs, **record.env}),
@@ -191,7 +197,7 @@ def _of_attempts(name: str, attempts: tuple[Attempt, ...]) -> Task:
     return _entry(
         name,
         "pending",
-        started_at=records.utc_text(last.started_at),
+        started_at=_instant(last.started_at),
         duration_ms=None if last.ended_at is None else round(1000 * max(0.0, last.ended_at - last.started_at)),
         exit_code=last.exit_code,
         epoch=last.epoch,

@@ -1,0 +1,50 @@
+"""`checkpoint create`: a snapshot made from outside, whether the run is going or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflow.checkpoint import durable, snapshots
+from workflow.checkpoint.layout import CheckpointRoot
+from workflow.definition import graph
+from workflow.errors import UsageError, one_line
+from workflow.inspection import choose_run, definition_of
+from workflow.planning.present import present
+from workflow.session import _faults, user_name
+
+
+def create(root: CheckpointRoot, run_id: str | None, name: str) -> dict[str, Any]:
+    """Make a snapshot of a run, or of the newest one, by its markers and states; return what was made.
+
+    Needs no lock of the run and no word with its runner. Durable on return.
+    Raises CheckpointError, UsageError, NotRecordedError.
+    """
+    if run_id is not None and snapshots.is_snapshot_name(run_id):
+        run = one_line(run_id.partition("@")[0])
+        raise UsageError(
+            f"{one_line(run_id)} is a snapshot: a new one gets its number when it is made",
+            help=f"workflow checkpoint create {run}".rstrip(),
+        )
+    if run_id == "":
+        raise UsageError("the name of the run is empty", help="leave it out for the newest run")
+    layout = choose_run(root, run_id)
+    workflow, stored = definition_of(layout)
+    document = present(layout, workflow, stored, graph.order(workflow.steps), user=user_name())
+    disk = durable.Disk(private=workflow.checkpoints.private, faults=_faults())
+    try:
+        made = snapshots.write(
+            disk, layout, document, trigger="manual", name=name, most=workflow.checkpoints.max_snapshots
+        )
+    finally:
+        disk.close()
+    return {
+        "checkpoint_id": snapshots.snapshot_id(layout, made.number),
+        "run_id": layout.run_id,
+        "number": made.number,
+        "trigger": made.trigger,
+        "name": name[: snapshots.LONGEST_NAME],
+        "path": made.path,
+        "status": document["status"],
+        "completed_tasks": document["completed_tasks"],
+        "total_tasks": document["total_tasks"],
+    }
