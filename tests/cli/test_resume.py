@@ -98,10 +98,10 @@ def test_a_run_can_be_named_by_its_path(project: Project) -> None:
     assert project.executions == ["00", "01", "02"]
 
 
-def test_going_back_to_a_snapshot_is_said_to_be_missing(project: Project) -> None:
+def test_a_snapshot_that_there_is_not_lists_those_that_there_are(project: Project) -> None:
     run_id = failed_once(project)
     for words in (["resume", f"{run_id}@2"], ["resume", "--checkpoint", f"{run_id}@2"], ["--resume", f"{run_id}@2"]):
-        assert_helped(project.run(*words), 2, "snapshot", f"workflow resume {run_id}")
+        assert_helped(project.run(*words), 3, f"there is no snapshot {run_id}@2", f"{run_id}@1")
 
 
 def test_a_killed_run_is_carried_on_and_the_step_in_flight_runs_again(project: Project) -> None:
