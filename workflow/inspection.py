@@ -35,13 +35,13 @@ def plan_of(options: Options) -> dict[str, Any]:
     else:
         recorded = read_record(layout, workflow, order, opened.ahead.result)
         opened.ahead.close()
-        if opened.request.revalidate:
-            hold_outputs(layout, workflow, recorded)
     notices = [*(notice.message for notice in opened.notices), *recorded.notices]
-    if opened.snapshot is not None:
+    if layout is not None and opened.snapshot is not None:
         back = going_back(opened.snapshot, workflow, order, recorded.markers, recorded)
         take_back(recorded, back)
         notices.append(sentence(back, workflow))
+    if layout is not None and opened.request.revalidate:
+        hold_outputs(layout, workflow, recorded)
     decisions = decide(workflow.steps, order, recorded.facts, opened.request, recorded.markers)
     if layout is None:
         return documents.plan_document(None, workflow, order, decisions, notices)

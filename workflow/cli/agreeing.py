@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from workflow.errors import WorkflowError
+from workflow.errors import WorkflowError, printable
 from workflow.session import Options
 
 MOST_STEPS_NAMED = 8
@@ -27,7 +27,8 @@ def agree(options: Options) -> str | None:
         return options.resume
     if is_live(choose(open_root(options.checkpoint_dir), run_id).layout):
         return options.resume
-    for line in (f"plan for run {run_id}", *recovery_lines(document), *_steps(document["steps"])):
+    notices = [f"note: {printable(notice)}" for notice in document["notices"]]
+    for line in (*notices, f"plan for run {run_id}", *recovery_lines(document), *_steps(document["steps"])):
         click.echo(line, err=True)
     try:
         is_agreed = click.confirm("Resume it?", default=True, err=True)

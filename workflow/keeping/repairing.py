@@ -178,7 +178,7 @@ def _master(
     # The lock is ours, and we run nothing.
     status = documents.status_document(layout, workflow, stored, order, recorded, is_live=False)
     document: dict[str, Any] = present(
-        layout, workflow, stored, order, user=user_name(), recorded=recorded, status=status
+        layout, workflow, stored, order, user=user_name(), recorded=recorded, status=status, is_live=False
     )
     document.pop("tasks")
     why = "it is missing"
