@@ -85,6 +85,8 @@ def status_of(root: CheckpointRoot, run_id: str | None) -> dict[str, Any]:
     workflow, stored = definition_of(layout)
     document = documents.status_document(layout, workflow, stored, graph.order(workflow.steps))
     command = resume_command(root, project_directory(), layout.run_id)
+    if os.path.lexists(layout.imported):
+        command += " --trust"
     if document["resume_command"]:
         document["resume_command"] = command
     for step in asking(document):

@@ -62,6 +62,7 @@ def summary_of(layout: RunLayout, workflow: Workflow, stored: dict[str, Any], *,
         "asking": [number for number in asking if _waits(document, number)],
         "pinned": os.path.lexists(layout.pinned),
         "abandoned": os.path.lexists(layout.abandoned),
+        "imported": os.path.lexists(layout.imported),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -25,7 +26,8 @@ from tests.cli.support import (
     wait_for,
 )
 from tests.conftest import Project, clean_env
-from workflow.checkpoint import archive_reader
+from workflow.checkpoint import archive_reader, packed, streams
+from workflow.checkpoint.layout import CheckpointRoot
 
 
 def archives(project: Project) -> list[Path]:
@@ -357,3 +359,37 @@ def test_a_question_in_an_archive_is_answered(project: Project) -> None:
     assert result.returncode == 0, result.stderr
     assert project.run("resume", run_id, "-q").returncode == 0
     assert archives(project) == []
+
+
+def test_a_list_reads_only_the_manifest(project: Project) -> None:
+    run_id = compressed(project, "fails")
+    layout = CheckpointRoot(str(project.path / ".checkpoints")).run(run_id)
+    archive = archives(project)[0]
+    # What stands behind the manifest may be gone: who only lists does not see it.
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    short = packed.in_short(layout, str(archive))
+    assert (short["status"], short["completed_tasks"], short["total_tasks"]) == ("failed", 1, 2)
+    assert (short["marks"], short["problem"], short["run_dir"]) == ([], None, str(archive))
+    archive.write_bytes(b"")
+    short = packed.in_short(layout, str(archive))
+    assert short["status"] is None
+    assert "not made by workflow" in short["problem"]
+
+
+def test_what_a_killed_reader_left_the_next_one_removes(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "temporary"
+    (place / f"{streams.READING}dead").mkdir(parents=True)
+    (place / f"{streams.READING}dead/secret").write_text("of a run")
+    alive = place / f"{streams.READING}alive"
+    alive.mkdir()
+    monkeypatch.setattr(streams, "SETTLED_AFTER_S", 0.0)
+    monkeypatch.setattr(streams.tempfile, "tempdir", str(place))
+    held = os.open(alive, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    mine = streams.ReadingPlace()
+    assert sorted(os.listdir(place)) == sorted([alive.name, os.path.basename(mine.path)])
+    mine.remove()
+    os.close(held)
+    assert os.listdir(place) == [alive.name]

@@ -40,6 +40,34 @@ def manifest_of(layout: RunLayout, archive: str) -> Manifest:
     return manifest
 
 
+def in_short(layout: RunLayout, archive: str) -> records.Document:
+    """Return an archived run as a list of runs shows it, from its manifest alone; `problem` where that cannot be read.
+
+    Keys: `run_id, status, completed_tasks, total_tasks, failed_tasks, progress_percent, created_at, updated_at, epoch,
+    size_bytes` (of the archive), `marks[], run_dir` (the archive), `problem`. Never raises.
+    """
+    keys = ("status", "completed_tasks", "total_tasks", "failed_tasks", "progress_percent", "created_at", "updated_at")
+    summary: records.Document = {}
+    problem = size = None
+    try:
+        size = os.lstat(archive).st_size
+        summary = manifest_of(layout, archive).summary
+    except CheckpointError as error:
+        problem = error.message
+    except OSError as error:
+        problem = f"it cannot be read ({error.strerror})"
+    epoch = summary.get("epoch")
+    return {
+        "run_id": layout.run_id,
+        **{key: summary.get(key) for key in keys},
+        "epoch": epoch if isinstance(epoch, int) else 0,
+        "size_bytes": size,
+        "marks": [mark for mark in ("pinned", "abandoned", "imported") if summary.get(mark) is True],
+        "run_dir": archive,
+        "problem": problem,
+    }
+
+
 def open_to_read(layout: RunLayout, archive: str) -> RunLayout:
     """Return a copy of an archived run in a private directory outside the project, gone when this process ends.
 

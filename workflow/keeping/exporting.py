@@ -42,6 +42,8 @@ def export(
             outputs, notices = _outputs(layout, workflow, project_directory(), root)
             entries += outputs
         summary = packing.summary_of(layout, workflow, stored, is_live=False)
+        # What is left behind is not told of either.
+        summary |= {"pinned": False, "abandoned": False, "imported": False}
         summary["plan_hash"] = _plan_hash(stored, portable.leaving(workflow.project))
         members = tuple(archive.describe(entry) for entry in entries)
         manifest = Manifest(layout.run_id, EXPORTED, __version__, summary, tuple(directories), members)
