@@ -32,7 +32,8 @@ class Options(NamedTuple):
     Steps are named by number or name, as people typed them. `jobs` None: what the definition says, else what the
     machine has; `is_parallel` False: one at a time. `must_resume`: nothing to resume is
     an error instead of a new run. `is_recorded` False: nothing of the run is kept. `is_trusted`: an imported run may
-    be carried on. What is said of snapshots here wins over the definition (None: as it says; 0: none).
+    be carried on. `policy` is a file that changes the definition. What is said of snapshots here wins over both
+    (None: as they say; 0: none).
     """
 
     source: str | None = None

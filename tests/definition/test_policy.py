@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workflow.definition.loader import load
+from workflow.definition.resolved import from_resolved, resolved
 from workflow.definition.schemas import schema
 from workflow.errors import DefinitionError, Problem, UsageError
 from workflow.model import Retention, Source, Workflow
@@ -216,3 +222,65 @@ def test_problems_of_the_definition_and_of_the_policy_are_told_together(project)
     with pytest.raises(DefinitionError) as caught:
         load(str(project.path), None, policy="p.yaml")
     assert [problem.path for problem in caught.value.problems] == ["p.yaml", "workflow.yaml"]
+
+
+WORDS = st.sampled_from(
+    [
+        "checkpoints",
+        "env",
+        "limits",
+        "steps",
+        "retention",
+        "time",
+        "jobs",
+        "cpus",
+        "memory",
+        "resources",
+        "params",
+        "retries",
+        "limit",
+        "delay",
+        "timeout",
+        "if",
+        "shell",
+        "outputs",
+        "enabled",
+        "max_count",
+        "name",
+        "needs",
+        "matrix",
+        "parallel",
+        "secrets",
+        "working_directory",
+        "repeat",
+        "until",
+        "lock",
+        "A",
+        "é",
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 10**6) | st.floats() | st.sampled_from(["", "1G", "5s", "x", "always"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+SAID = st.dictionaries(WORDS, VALUES, max_size=3)
+STEPS = st.dictionaries(st.sampled_from(["fetch", "build", "0", "03", "nope", ""]), SAID, max_size=3)
+
+
+@given(st.fixed_dictionaries({}, optional={"steps": STEPS | VALUES, "limits": SAID, "checkpoints": SAID, "env": SAID}))
+@hypothesis.settings(max_examples=200, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_whatever_a_policy_says_it_is_taken_or_refused_with_a_place(project, said):
+    project.file(DEFINITION)
+    project.file(json.dumps(said), "policy.json")
+    refused = None
+    try:
+        workflow = load(str(project.path), None, policy="policy.json")
+    except DefinitionError as error:
+        refused = error
+    if refused is not None:
+        assert {problem.path for problem in refused.problems} == {"policy.json"}
+        refused.render().encode("utf-8")
+        return
+    assert [step.number for step in workflow.steps] == [0, 1, 2, 3]
+    assert from_resolved(json.loads(json.dumps(resolved(workflow)))) == workflow
