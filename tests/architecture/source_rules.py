@@ -19,6 +19,7 @@ FLOORS = (
     ("upkeep",),
     ("expiry",),
     ("recovery", "unkept", "packing"),
+    ("invocation",),
     ("session",),
     ("inspection",),
     ("keeping",),
