@@ -64,6 +64,7 @@ def build(
         time_limit_s=time_limit_s,
         checkpoints=settings.checkpoint_settings(raw.values.get("checkpoints", {})),
         limits=limits,
+        smart=options.smart(raw.values),
     )
 
 
@@ -132,6 +133,8 @@ def _step(
         values.get("on_interrupt", "rerun"),
         group,
         own_rules,
+        options.inputs(raw),
+        values.get("side_effects", "none"),
     )
 
 
