@@ -267,7 +267,7 @@ class Engine:
         self._slots.give_back(step)
         if record.status is Status.WAITING:
             return
-        published = {**record.outputs, **record.env} if record.status is Status.SUCCEEDED else {}
+        published = {**record.outputs, **record.env} if record.is_done else {}
         if published:
             self._master.publish(published)
             if self._visible is not None:
@@ -276,7 +276,7 @@ class Engine:
                 self._executor.publish(number, published)
         if record.status is Status.FAILED and step.rules.continue_on_error:
             board.tolerated.add(number)
-        is_good = record.status in (Status.SUCCEEDED, Status.SKIPPED) or number in board.tolerated
+        is_good = record.is_done or record.status is Status.SKIPPED or number in board.tolerated
         cause = board.root if record.status is Status.CANCELLED and board.root is not None else number
         self._schedule.finish(number, None if is_good else cause)
         if not is_good and record.status is Status.FAILED:
@@ -305,7 +305,7 @@ class Engine:
         del self._board.committing[number]
         self._teller.tell_start_of(number)
         self._is_master_stale = True
-        if record.status is not Status.SUCCEEDED and record.worker:
+        if not record.is_done and record.worker:
             self._executor.is_recorded(record.worker)
         if record.status is Status.RUNNING:
             self._on_iterated(record)

@@ -19,18 +19,22 @@ from workflow.planning.digests import ABSENT, Digests, Seen, UnreadableError
 
 # `#!` lines are at most so long (Linux: BINPRM_BUF_SIZE).
 SHEBANG_BYTES = 256
+# Kept to show what was edited; a program of megabytes is told by its digest alone.
+LONGEST_SCRIPT_BYTES = 64 * 1024
 
 
 class Evidence(NamedTuple):
     """The world of a step before it runs. Paths are relative to the project, or absolute where they were declared so.
 
-    `manifest` is what the definition says, `code` the digest of its script without comments (empty: not known).
+    `manifest` is what the definition says, `script` its text where that is not too long, `code` the digest of that
+    without comments (empty: not known).
     `inputs` maps paths to what is there, `values` names of visible published values to their digests, `upstream`
     outputs of steps it needs by name. `objections` say why it can never be reused, `empty` are patterns of inputs
     that stand for nothing.
     """
 
     manifest: dict[str, str]
+    script: str
     code: str
     inputs: dict[str, str]
     values: dict[str, str]
@@ -50,6 +54,7 @@ class Success(NamedTuple):
     completed_at: str
     duration_s: float
     manifest: dict[str, str]
+    script: str
     code: str
     inputs: dict[str, str]
     values: dict[str, str]
@@ -100,9 +105,11 @@ def gather(
     """
     manifest = fingerprint.manifest(step)
     objections = list(_never(step))
-    code = ""
+    code = script = ""
     try:
         text, program = _script(step, project)
+        if len(text) <= LONGEST_SCRIPT_BYTES:
+            script = text.decode("utf-8", "surrogateescape")
         manifest |= _interpreter(program, digests, path_variable)
         if comments.is_shell(program):
             code = comments.code_digest(text) or ""
@@ -120,6 +127,7 @@ def gather(
     objections += [f"its input directory {one_line(path)} cannot be read" for path in expanded.unreadable]
     return Evidence(
         manifest,
+        script,
         code,
         inputs,
         {name: text_digest(value) for name, value in values.items()},

@@ -199,6 +199,7 @@ class World:
                 completed_at,
                 round(duration_s, 3),
                 before.manifest,
+                before.script,
                 before.code,
                 before.inputs,
                 before.values,
@@ -220,4 +221,4 @@ def _is_below(path: str, directories: Collection[str]) -> bool:
     return any(path.startswith(f"{directory}/") for directory in directories)
 
 
-__all__ = ["NO_CHANGES", "Judgement", "World", "shown"]
+__all__ = ["NO_CHANGES", "Evidence", "Judgement", "World", "shown"]
