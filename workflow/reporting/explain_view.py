@@ -25,12 +25,12 @@ _CHOICES = {
 
 def explain_text(document: dict[str, Any], *, colour: bool) -> str:
     """Return the text of an explanation."""
-    palette = Palette(colour)
+    palette = Palette(is_coloured=colour)
     title = f"{document['step']:02d} {one_line(document['name'])}"
     lines = [f"step {title} {_CHOICES[document['choice']]}"]
     for reason in document["reasons"]:
         detail = f": {one_line(reason['detail'])}" if reason["detail"] else ""
-        lines.append(f"  {palette.bold(reason['code'])}{detail}")
+        lines.append(f"  {palette.yellow(reason['code'])}{detail}")
     success = document["last_success"]
     if success is not None:
         lines.append(f"last success: {success['run_id']}, {success['completed_at']}")
