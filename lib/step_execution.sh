@@ -87,10 +87,11 @@ step_once() {
     true >"$WORKFLOW_RUN_DIR/state/once_$1"
 }
 
-# step_checkpoint [NAME]: not in this version; it says so and fails, so that nobody relies on it.
+# step_checkpoint [NAME]: ask for a snapshot of the run; it is made in a moment, the step does not wait for it.
 step_checkpoint() {
-    printf 'step_checkpoint: snapshots are not available in this version of workflow\n' >&2
-    return 2
+    workflow_is_inside step_checkpoint "${WORKFLOW_EVENTS-}" || return 2
+    workflow_join "$@"
+    workflow_event checkpoint "$workflow_joined"
 }
 
 # step_mask VALUE: not in this version; a secret that is not masked must not be printed.
@@ -101,8 +102,7 @@ step_mask() {
 
 # ---------------------------------------------------------------- behind them
 
-# workflow_is_inside FUNCTION VALUE: the variable that the runner sets for a step has a value. Not `${NAME:?}`,
-# after which some shells carry on with the next line.
+# workflow_is_inside FUNCTION VALUE: the runner set it for a step. Not `${NAME:?}`: some shells carry on after that.
 workflow_is_inside() {
     [ -n "$2" ] || {
         printf '%s: works inside a step only\n' "$1" >&2

@@ -17,6 +17,7 @@ from workflow.opening import Options, checkpoint_root, open_run, resume_command,
 from workflow.planning import documents
 from workflow.planning.decision import decide
 from workflow.planning.fingerprint import fingerprint, manifest
+from workflow.planning.going_back import going_back, sentence, take_back
 from workflow.planning.picture import Picture, picture
 from workflow.planning.record import nothing_recorded, read_record
 from workflow.reporting.waiting import approve_command
@@ -31,8 +32,12 @@ def plan_of(options: Options) -> dict[str, Any]:
     else:
         recorded = read_record(opened.layout, opened.workflow, opened.order, opened.ahead.result)
         opened.ahead.close()
-    decisions = decide(opened.workflow.steps, opened.order, recorded.facts, opened.request, recorded.markers)
     notices = [*(notice.message for notice in opened.notices), *recorded.notices]
+    if opened.snapshot is not None:
+        back = going_back(opened.snapshot, opened.workflow, opened.order, recorded.markers, recorded)
+        take_back(recorded, back)
+        notices.append(sentence(back, opened.workflow))
+    decisions = decide(opened.workflow.steps, opened.order, recorded.facts, opened.request, recorded.markers)
     run_id = None if opened.layout is None else opened.layout.run_id
     return documents.plan_document(run_id, opened.workflow, opened.order, decisions, notices)
 

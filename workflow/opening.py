@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from workflow.checkpoint import locks, records, store
+from workflow.checkpoint import locks, records, snapshots, store
 from workflow.checkpoint.ahead import Ahead
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
@@ -63,6 +64,7 @@ class Opened(NamedTuple):
 
     `layout` None means a new run; `stored` is then None too, else what its workflow.json says.
     `params` are those the run goes by: what was given now, and what was given when it started.
+    `snapshot` is the one to go back to, if the run is to be carried on from there.
     `ahead` reads markers and states of a run to resume meanwhile; `lock` is that of the run, when it was asked for.
     Whoever opened closes both.
     """
@@ -77,6 +79,7 @@ class Opened(NamedTuple):
     params: Mapping[str, str]
     ahead: Ahead | None = None
     lock: locks.RunLock | None = None
+    snapshot: records.Document | None = None
 
 
 def checkpoint_root(
@@ -138,7 +141,8 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
     lock = locks.acquire_run(layout) if to_run else None
     ahead = Ahead(layout, lock)
     try:
-        return _resumed(options, project, root, layout, stored, notices)._replace(ahead=ahead, lock=lock)
+        opened = _resumed(options, project, root, layout, stored, notices)
+        return opened._replace(ahead=ahead, lock=lock, snapshot=_snapshot(options, root))
     except BaseException:
         ahead.close()
         if lock is not None:
@@ -188,6 +192,7 @@ def _opened(
         options.skip_failed,
         options.revalidate,
     )
+    workflow = _with_flags(workflow, options)
     order = graph.order(workflow.steps)
     if (
         request.from_step is not None
@@ -201,14 +206,27 @@ def _opened(
     return Opened(root, layout, workflow, order, request, stored, notices, options.params)
 
 
+def _with_flags(workflow: Workflow, options: Options) -> Workflow:
+    """Return the definition with what the command line says of snapshots; 0: none."""
+    said: dict[str, Any] = {}
+    if options.checkpoint_every is not None:
+        said["task_interval"] = options.checkpoint_every or None
+    if options.checkpoint_interval_s is not None:
+        said["interval_minutes"] = options.checkpoint_interval_s / 60 or None
+    if options.max_snapshots is not None:
+        said["max_snapshots"] = options.max_snapshots
+    return (
+        dataclasses.replace(workflow, checkpoints=dataclasses.replace(workflow.checkpoints, **said))
+        if said
+        else workflow
+    )
+
+
 def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, list[Notice], records.Document | None]:
     """Return the run to resume (None: start a new one), what to tell of the choice, its workflow.json if read."""
     if options.resume:
-        if "@" in options.resume:
-            raise UsageError(
-                "going back to a snapshot (RUN@N) is not available in this version",
-                help=f"workflow resume {options.resume.partition('@')[0]}",
-            )
+        if snapshots.is_snapshot_name(options.resume):
+            return snapshots.find(root, options.resume)[0], [], None
         return store.find_run(root, options.resume), [], None
     notices: list[Notice] = []
     newest: RunLayout | None = None
@@ -235,6 +253,13 @@ def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, l
         return newest, notices, None
     notices.append(Notice("there is nothing to resume; starting a new run", level="note"))
     return None, notices, None
+
+
+def _snapshot(options: Options, root: CheckpointRoot) -> records.Document | None:
+    """Return the snapshot that was named, None when a run was. Raises CheckpointError."""
+    if not options.resume or not snapshots.is_snapshot_name(options.resume):
+        return None
+    return snapshots.read(*snapshots.find(root, options.resume))
 
 
 def is_complete(layout: RunLayout, stored: records.Document) -> bool:

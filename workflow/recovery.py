@@ -6,16 +6,19 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from workflow.checkpoint import records, renumber, store
+from workflow.checkpoint import commits, records, renumber, snapshots, store
 from workflow.checkpoint.ahead import NOTHING
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
+from workflow.checkpoint.records import StepRecord
 from workflow.definition import resolved
 from workflow.errors import InterruptedStepError, count, listed, one_line
 from workflow.events import Event, Notice
 from workflow.execution import adoption
-from workflow.model import Choice, Decision, Status, Workflow
+from workflow.model import Choice, Decision, Reason, Status, Workflow
 from workflow.opening import Opened
+from workflow.planning.going_back import going_back, sentence, take_back
+from workflow.planning.present import present
 from workflow.planning.record import Recorded, read_record
 
 Tell = Callable[[Event], None]
@@ -27,6 +30,7 @@ def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_ru
     Only under the lock of the run. Raises NotRecordedError.
     """
     store.sweep(disk, layout)
+    snapshots.sweep(disk, layout)
     is_changed = _adopt(opened, layout, disk, tell, end_running)
     # What was read ahead is older than an outcome that was only now taken over.
     ahead = (lambda: NOTHING) if opened.ahead is None or is_changed else opened.ahead.result
@@ -43,6 +47,44 @@ def recover(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, *, end_ru
         recorded = read_record(layout, opened.workflow, opened.order)
     _say_who(recorded, tell)
     return recorded
+
+
+def go_back(opened: Opened, layout: RunLayout, disk: Disk, recorded: Recorded, tell: Tell, *, user: str) -> None:
+    """Take away every completion that the snapshot to go back to did not see, and say so in `recorded`, too.
+
+    A snapshot of the present comes first. Then the last step goes first: its rounds, its marker, and its state says
+    why, each durable before the next, so a kill leaves fewer markers and never wrong ones.
+    Only under the lock of the run. Raises NotRecordedError.
+    """
+    if opened.snapshot is None or opened.stored is None:
+        return
+    workflow, number = opened.workflow, int(opened.snapshot["number"])
+    markers = {**store.read_markers(layout).whole, **recorded.markers}
+    back = going_back(opened.snapshot, workflow, opened.order, markers, recorded)
+    tell(Notice(sentence(back, workflow), level="note"))
+    if not back.is_empty:
+        now = present(layout, workflow, opened.stored, opened.order, user=user, is_live=False)
+        most = workflow.checkpoints.max_snapshots
+        name = f"before going back to {back.snapshot_id}"
+        snapshots.write(disk, layout, now, trigger="auto", name=name, most=most, spare=number)
+    steps = {step.number: step for step in workflow.steps}
+    past = {it: store.attempts_of(layout, it) for it in (*back.completed, *back.settled) if it in steps}
+    for it in (*back.completed, *back.settled):
+        if it not in steps:
+            disk.remove(layout.marker(it))
+            continue
+        step = steps[it]
+        commits.forget_iterations(disk, layout, it, step.name)
+        disk.remove(layout.marker(it))
+        identity = recorded.identities[it]
+        word = "completed" if it in back.completed else recorded.facts[it].last
+        reason = Reason("forced", f"{word} {back.why}")
+        record = StepRecord(step, Status.PENDING, past[it], reason, *identity, {}, {}, worker=None)
+        commits.commit_not_done(disk, layout, record)
+    for it, rounds in back.rounds.items():
+        commits.forget_iterations(disk, layout, it, steps[it].name, keep=rounds)
+    take_back(recorded, back)
+    recorded.past.update(past)
 
 
 def _adopt(opened: Opened, layout: RunLayout, disk: Disk, tell: Tell, end_running: bool) -> bool:

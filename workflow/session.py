@@ -15,15 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from workflow import errors
 from workflow.checkpoint import durable, history, locks, records, store
 from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
-from workflow.checkpoint.master import DONE, MasterFacts, MasterWriter
+from workflow.checkpoint.master import MasterFacts, MasterWriter
 from workflow.definition import resolved
 from workflow.errors import NotRecordedError, UsageError, WorkflowError
 from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, StepFinished
-from workflow.model import Choice, Decision, RunStatus, Status, Workflow
+from workflow.model import Choice, Decision, Status, Workflow
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
+from workflow.planning.outcome import is_left_failed, run_status, with_past
 from workflow.planning.record import Recorded, nothing_recorded
-from workflow.recovery import mind_interrupted, recover, warn_of_changes
+from workflow.recovery import go_back, mind_interrupted, recover, warn_of_changes
 
 __all__ = [
     "NEWEST",
@@ -157,6 +158,7 @@ class _Run:
         for notice in self.opened.notices:
             self.tell(notice)
         recorded = self.recover()
+        go_back(self.opened, self.layout, self.disk, recorded, self.tell, user=user_name())
         decisions = decide(
             self.workflow.steps, self.opened.order, recorded.facts, self.opened.request, recorded.markers
         )
@@ -252,6 +254,7 @@ class _Run:
         from workflow.execution.inbox import Inbox
         from workflow.execution.local import LocalExecutor
         from workflow.execution.slots import Slots
+        from workflow.execution.snapshotting import Snapshotting
 
         started = time.monotonic()
         # What was read so far stays for the whole run: the collector need not walk it ever again.
@@ -273,6 +276,9 @@ class _Run:
             ),
         )
         committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
+        snapshotting = Snapshotting(
+            self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
+        )
         named_locks = NamedLocks(_locks_directory(), self.disk, self.layout.path)
         inbox.catch_signals()
         try:
@@ -292,14 +298,15 @@ class _Run:
                 master=master,
                 slots=Slots(self.jobs, self.workflow.limits, named_locks),
                 approvals=Approvals(self.layout, self.disk, approve, user_name()),
+                snapshotting=snapshotting,
                 keep_going=self.options.keep_going,
             )
             exit_code = engine.run()
             board = engine.board
             executor.close(board.uncommitted)
             error = board.error
-            statuses = _with_past(board.statuses, recorded)
-            status = _run_status(statuses, self.workflow)
+            statuses = with_past(board.statuses, recorded)
+            status = run_status(statuses, self.workflow)
             try:
                 committer.close()
                 master.write(statuses, (), status)
@@ -308,10 +315,12 @@ class _Run:
             if error is not None:
                 exit_code = error.exit_code
                 self.tell(Notice(error.message, error.help, "error"))
-            elif exit_code == errors.EXIT_OK and _is_left_failed(
+            elif exit_code == errors.EXIT_OK and is_left_failed(
                 statuses, decisions, skip_failed=self.options.skip_failed
             ):
                 exit_code = errors.EXIT_STEP_FAILED
+            for notice in snapshotting.finish(statuses, status) if error is None else ():
+                self.tell(notice)
             self._finish(error)
             counts: dict[Status, int] = {}
             for it in board.statuses.values():
@@ -365,32 +374,6 @@ class _Durations:
     def on_event(self, event: Event) -> None:
         if isinstance(event, StepFinished) and event.status is Status.SUCCEEDED:
             self.seconds[event.step.name] = event.duration_s
-
-
-def _with_past(statuses: dict[int, Status], recorded: Recorded) -> dict[int, Status]:
-    """Return the statuses with those of steps that were left as they were."""
-    return {
-        number: Status.FAILED
-        if status is Status.PENDING and (fact := recorded.facts.get(number)) and fact.last == "failed"
-        else status
-        for number, status in statuses.items()
-    }
-
-
-def _run_status(statuses: dict[int, Status], workflow: Workflow) -> RunStatus:
-    tolerant = {step.number for step in workflow.steps if step.rules.continue_on_error}
-    statuses = {
-        number: status for number, status in statuses.items() if not (status is Status.FAILED and number in tolerant)
-    }
-    if all(status in DONE or status is Status.SKIPPED for status in statuses.values()):
-        return RunStatus.COMPLETED
-    return RunStatus.FAILED if Status.FAILED in statuses.values() else RunStatus.PAUSED
-
-
-def _is_left_failed(statuses: dict[int, Status], decisions: dict[int, Decision], *, skip_failed: bool) -> bool:
-    return skip_failed and any(
-        decisions[number].choice is Choice.LEAVE and status is Status.FAILED for number, status in statuses.items()
-    )
 
 
 def _jobs(options: Options, workflow: Workflow) -> int:

@@ -211,9 +211,16 @@ def test_everything_works_under_errexit_and_nounset(step: Step) -> None:
     assert (done.returncode, done.stdout) == (0, b"warning: \nend\n"), done.stderr
 
 
-@pytest.mark.parametrize("function", ["step_checkpoint before", "step_mask secret"])
-def test_what_is_not_in_this_version_says_so_and_fails(step: Step, function: str) -> None:
-    done = step.run(function)
+@pytest.mark.parametrize("options", ["", "set -eu", "set -f", "IFS=0123456789"])
+def test_f4_step_checkpoint_asks_for_a_snapshot_by_an_event(step: Step, options: str) -> None:
+    text = "step_checkpoint\nstep_checkpoint before the *\nstep_checkpoint 'two\nlines 10'\necho end"
+    done = step.run(text, options=options)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"end\n", b"")
+    assert step.events.read_bytes() == b"checkpoint \ncheckpoint before the *\ncheckpoint two lines 10\n"
+
+
+def test_what_is_not_in_this_version_says_so_and_fails(step: Step) -> None:
+    done = step.run("step_mask secret")
     assert done.returncode == 2
     assert b"not available in this version" in done.stderr
     assert b"secret" not in done.stdout + done.stderr
@@ -222,7 +229,14 @@ def test_what_is_not_in_this_version_says_so_and_fails(step: Step, function: str
 @pytest.mark.parametrize(
     "call",
     [
-        *("step_output A 1", "step_env A 1", "step_warning x", "step_error x", "step_progress 1 2"),
+        *(
+            "step_output A 1",
+            "step_env A 1",
+            "step_warning x",
+            "step_error x",
+            "step_progress 1 2",
+            "step_checkpoint x",
+        ),
         *("step_save A 1", "step_load A", "step_once A true"),
     ],
 )

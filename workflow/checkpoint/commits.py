@@ -155,7 +155,10 @@ def iterations_done(layout: RunLayout, number: int, name: str) -> int:
         done += 1
 
 
-def forget_iterations(disk: Disk, layout: RunLayout, number: int, name: str) -> None:
-    """Remove the markers of all iterations of a step that begins anew, the last one first. Raises NotRecordedError."""
-    for iteration in range(iterations_done(layout, number, name), 0, -1):
-        disk.remove(layout.iteration(number, iteration), sync=iteration == 1)
+def forget_iterations(disk: Disk, layout: RunLayout, number: int, name: str, *, keep: int = 0) -> None:
+    """Remove the markers of the iterations of a step behind the first `keep`, the last one first.
+
+    Raises NotRecordedError.
+    """
+    for iteration in range(iterations_done(layout, number, name), keep, -1):
+        disk.remove(layout.iteration(number, iteration), sync=iteration == keep + 1)

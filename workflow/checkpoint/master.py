@@ -38,6 +38,12 @@ class MasterWriter:
         """Add what a step published."""
         self._facts.values.update(values)
 
+    def document(
+        self, statuses: Mapping[int, Status], running: Sequence[tuple[int, int]], status: RunStatus
+    ) -> records.Document:
+        """Return what would be written now."""
+        return self._facts.document(statuses, running, status, time.time())
+
     def write_if_due(self, statuses: Mapping[int, Status], running: Sequence[tuple[int, int]]) -> bool:
         """Write it unless that would cost too much; return whether it was written. Raises NotRecordedError.
 
@@ -51,7 +57,7 @@ class MasterWriter:
     def write(self, statuses: Mapping[int, Status], running: Sequence[tuple[int, int]], status: RunStatus) -> None:
         """Write it now. Raises NotRecordedError. Survives the death of processes; a power cut may cost it."""
         started = time.monotonic()
-        document = self._facts.document(statuses, running, status, time.time())
+        document = self.document(statuses, running, status)
         self._disk.write(self._layout.master, records.encode_document(document), sync=False)
         ended = time.monotonic()
         self._not_before = ended + (ended - started) / SHARE_OF_TIME

@@ -108,7 +108,7 @@ class StepRecord(NamedTuple):
     `outputs` holds the values it published, `env` what it put into WORKFLOW_ENV;
     `output_digests` maps declared outputs to `blake3:<hex>`. A WAITING step goes on at `next_at`, with
     `retries_used` retries spent; one that was cut short goes on at once. `iteration` counts the iterations
-    that ended well; 0: it is not repeated.
+    that ended well; 0: it is not repeated. `snapshots` are the names of those it asked for; its state does not tell.
     """
 
     step: Step
@@ -131,6 +131,7 @@ class StepRecord(NamedTuple):
     retries_used: int = 0
     next_at: float | None = None
     iteration: int = 0
+    snapshots: tuple[str, ...] = ()
 
     @property
     def is_done(self) -> bool:

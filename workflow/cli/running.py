@@ -20,8 +20,6 @@ LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
     "validate": (("--validate",), True),
     "policy": (("--policy",), False),
     "no_checkpoint": (("--no-checkpoint",), True),
-    "checkpoint_every": (("--checkpoint-every",), False),
-    "checkpoint_interval": (("--checkpoint-interval",), False),
     "metrics_interval": (("--metrics-interval",), False),
     "git": (("--git",), True),
     "archive": (("--archive",), True),
@@ -29,6 +27,8 @@ LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
     "report": (("--report",), False),
 }
 MOST_JOBS = 512
+MOST_STEPS = 1_000_000
+MOST_SNAPSHOTS = 10_000
 # Their opposites say what this version does anyway.
 MOOT_OPTIONS = ("--no-smart", "--no-git", "--no-archive")
 
@@ -77,6 +77,25 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Variables for the steps, KEY=value a line.",
         ),
         click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints)."),
+        click.option(
+            "--checkpoint-every",
+            type=click.IntRange(0, MOST_STEPS),
+            metavar="N",
+            help="Make a snapshot after every N completed steps (0: never).",
+        ),
+        click.option(
+            "--checkpoint-interval",
+            metavar="T",
+            help="Make a snapshot every T: 90s, 5m, 1h30m, or a number of minutes (default 5m; 0: never).",
+        ),
+        click.option(
+            "--max-snapshots",
+            "--max",
+            "max_snapshots",
+            type=click.IntRange(1, MOST_SNAPSHOTS),
+            metavar="N",
+            help="Keep the newest N snapshots of the run (default 50).",
+        ),
         click.option(
             "--end-running", is_flag=True, help="End a step that outlived its runner instead of waiting for it."
         ),
@@ -155,17 +174,38 @@ def run(
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run_id", metavar="[RUN]", required=False)
+@click.argument("run_id", metavar="[RUN|RUN@N]", required=False)
 @click.option("--mission", metavar="RUN", help="The same as RUN.")
-@click.option("--checkpoint", metavar="RUN@N", hidden=True)
+@click.option("--checkpoint", metavar="RUN@N", help="Go back to snapshot N of RUN; the same as naming it.")
 @click.option("--dry-run", is_flag=True, help="Say what would run; run and write nothing.")
 @_steering
 def resume(run_id: str | None, mission: str | None, checkpoint: str | None, dry_run: bool, **given: Any) -> int:
-    """Carry on the newest run that is not complete, or RUN, bypassing what is marked complete."""
-    options = _options(
-        {**given, "force": False}, source=None, resume=run_id or mission or checkpoint or NEWEST
-    )._replace(must_resume=True)
+    """Carry on the newest run that is not complete, or RUN, bypassing what is marked complete.
+
+    RUN@N goes back to snapshot N of RUN first: what was completed after it runs again.
+    """
+    named = _one_name(run_id, mission, checkpoint)
+    options = _options({**given, "force": False}, source=None, resume=named)._replace(must_resume=True)
     return _plan(options, given) if dry_run else _run(options, given)
+
+
+def _one_name(run_id: str | None, mission: str | None, checkpoint: str | None) -> str:
+    """Return what is to be resumed: a run, or a snapshot of it. Raises UsageError where words contradict each other."""
+    names = list(dict.fromkeys(name for name in (run_id, mission) if name is not None))
+    if checkpoint is not None and len(names) == 1:
+        if checkpoint.isdigit():
+            return f"{names[0]}@{checkpoint}"
+        if checkpoint.partition("@")[0] == names[0]:
+            return checkpoint
+    names += [checkpoint] if checkpoint is not None and checkpoint not in names else []
+    if len(names) > 1:
+        raise UsageError(
+            f"{one_line(names[0])} and {one_line(names[1])}: one run is carried on at a time",
+            help=f"workflow resume {one_line(names[0])}",
+        )
+    if names == [""]:
+        raise UsageError("the name of the run is empty", help="leave it out to carry on the newest one")
+    return names[0] if names else NEWEST
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -212,8 +252,28 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
         jobs=given["jobs"],
         is_parallel=given["is_parallel"],
         keep_going=given["keep_going"],
+        checkpoint_every=given["checkpoint_every"],
+        checkpoint_interval_s=_interval_s(given["checkpoint_interval"]),
+        max_snapshots=given["max_snapshots"],
         command=shlex.join(["workflow", *sys.argv[1:]]),
     )
+
+
+def _interval_s(text: str | None) -> float | None:
+    """Return a duration in seconds; a bare number counts minutes, as in the definition and in the environment."""
+    if text is None:
+        return None
+    from workflow.definition.options import duration_s
+
+    words = text.strip()
+    is_number = words.replace(".", "", 1).isdigit() and words.isascii()
+    seconds = duration_s(f"{words}m" if is_number else words, can_be_zero=True)
+    if seconds is None:
+        raise UsageError(
+            f"--checkpoint-interval {one_line(text[:80])}: wants a duration like 90s, 5m or 1h30m, or minutes",
+            help="for example: --checkpoint-interval 5m",
+        )
+    return seconds
 
 
 def _read_env_files(paths: tuple[str, ...]) -> dict[str, str]:

@@ -25,7 +25,9 @@ from workflow.execution.course import Course
 from workflow.execution.executor import Executor
 from workflow.execution.inbox import Inbox, SignalCame
 from workflow.execution.judging import KILLED, Judge
+from workflow.execution.reuse import Looked, Remark, Reuse
 from workflow.execution.slots import Slots
+from workflow.execution.snapshotting import Snapshotting
 from workflow.execution.telling import Teller
 from workflow.execution.worker import StepEnded, WorkerGone
 from workflow.model import NO_RULES, Choice, Decision, Status, Step, Workflow
@@ -65,9 +67,11 @@ class Engine:
         master: MasterWriter,
         slots: Slots,
         approvals: Approvals,
+        snapshotting: Snapshotting,
+        reuse: Reuse | None = None,
         keep_going: bool = False,
     ) -> None:
-        """`recorded` is what is known of steps that ran before; `keep_going`: one failure does not stop the rest."""
+        """`recorded`: what is known of earlier runs of steps; `reuse` looks at steps; `keep_going`: past a failure."""
         self._workflow = workflow
         self._layout = layout
         self._inbox = inbox
@@ -78,6 +82,7 @@ class Engine:
         self._master = master
         self._slots = slots
         self._approvals = approvals
+        self._snapshots = snapshotting
         self._keep_going = keep_going
         self._steps = {step.number: step for step in workflow.steps}
         statuses = {number: _UNRUN.get(it.choice, Status.PENDING) for number, it in decisions.items()}
@@ -99,6 +104,7 @@ class Engine:
             schedule=self._schedule,
             visible=self._visible,
             judge=self._judge,
+            reuse=reuse,
             end=self._end,
         )
         self._timers: list[tuple[float, int]] = []  # steps between two attempts, by the time of the next
@@ -129,6 +135,9 @@ class Engine:
         while True:
             self._start_ready()
             self._submit()
+            if self._snapshots.is_due:
+                for notice in self._snapshots.make(self._board):
+                    self._tell(notice)
             if self._board.is_idle:
                 idle = self._goes_on()
                 if idle is Idle.END:
@@ -220,11 +229,13 @@ class Engine:
         elif isinstance(event, Committed):
             self._on_committed(event.record)
         elif isinstance(event, SignalCame):
-            self._on_signal(event.number)
+            self._tell(Interrupted(event.number, self._board.interrupt(event.number)))
         elif isinstance(event, WorkerGone):
             self._on_worker_gone(event)
         elif isinstance(event, CommitFailed):
             self._on_commit_failed(event)
+        elif isinstance(event, Looked | Remark):
+            self._course.hear(event)
         else:
             raise InvariantError(f"an event nobody knows: {event!r}")
 
@@ -305,6 +316,7 @@ class Engine:
         del self._board.committing[number]
         self._teller.tell_start_of(number)
         self._is_master_stale = True
+        self._snapshots.on_recorded(record)
         if not record.is_done and record.worker:
             self._executor.is_recorded(record.worker)
         if record.status is Status.RUNNING:
@@ -376,20 +388,6 @@ class Engine:
             board.uncommitted[record.worker] = (*board.uncommitted.get(record.worker, ()), board.note(record))
         board.give_up(event.error)
 
-    def _on_signal(self, number: int) -> None:
-        board = self._board
-        board.is_stopping = True
-        board.interrupted_by = board.interrupted_by or number
-        if not board.in_hand:
-            self._tell(Interrupted(number, ladder.INTERRUPT))
-            return
-        # The first Ctrl-C asks; TERM and HUP, and the next Ctrl-C, insist.
-        rung = 1 + max(hand.ladder.rung for hand in board.in_hand.values())
-        if number != 2:
-            rung = max(rung, ladder.TERMINATE)
-        board.climb_all(rung, in_hand.INTERRUPT)
-        self._tell(Interrupted(number, min(rung, ladder.KILL)))
-
     # ------------------------------------------------------------------ time
 
     def _on_time(self) -> None:
@@ -410,10 +408,12 @@ class Engine:
             elif hand.ladder.rung == 0 and hand.deadline is not None and now >= hand.deadline:
                 board.climb(hand, ladder.TERMINATE, in_hand.LIMIT)
             self._executor.keep_log_small(hand.step)
-            progress = outcome.last_progress(self._layout, hand.step.number)
-            if progress is not None and progress != hand.progress:
-                hand.progress = progress
-                self._tell(StepProgress(hand.step, *progress))
+            said = outcome.said(self._layout, hand.step.number)
+            self._snapshots.look(hand, said.snapshots)
+            if said.progress is not None and said.progress != hand.progress:
+                hand.progress = said.progress
+                self._tell(StepProgress(hand.step, *said.progress))
+        self._snapshots.on_tick(now, list(board.in_hand))
         self._executor.reap()
         for step in self._approvals.answered(now):
             self._schedule.put_back(step.number)

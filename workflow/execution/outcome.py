@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
     """`failure` None means that the step did what it promised.
 
     `files` are the declared outputs that are there, as paths that open from anywhere;
-    after a failure they are partial.
+    after a failure they are partial. `snapshots` are the names it gave step_checkpoint, in order.
     """
 
     failure: Failure | None
@@ -31,11 +31,22 @@ class Outcome(NamedTuple):
     files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()
+
+
+class Said(NamedTuple):
+    """What a step said through the functions of lib/step_execution.sh."""
+
+    warnings: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()
+    progress: tuple[int, int] | None = None
 
 
 # What programs say for ENOSPC and EDQUOT (strerror of glibc and musl), in the language of the C locale.
 NO_SPACE_SIGNS = ("No space left on device", "Disk quota exceeded", "Quota exceeded")
 NOTHING: dict[str, str] = {}
+NOTHING_SAID = Said()
 
 
 def judge(
@@ -62,15 +73,15 @@ def judge(
         outputs, env = _published(layout.output(step.number)), _published(layout.env(step.number))
     except values.ValuesError as error:
         failure = failure or Failure("output_malformed", f"exit code 0, but what it published cannot be read: {error}")
-    warnings, errors = _reported(layout.events(step.number))
+    heard = said(layout, step.number)
     if not step.outputs:
-        return Outcome(failure, outputs, env, (), warnings, errors)
+        return Outcome(failure, outputs, env, (), *heard[:3])
     paths = [output_path(project, step, name) for name in step.outputs]
     there = tuple(path for path in paths if os.path.lexists(path))
     if failure is None and len(there) < len(paths):
         missing = [one_line(name) for name, path in zip(step.outputs, paths, strict=True) if path not in there]
         failure = Failure("output_missing", f"exit code 0, but it did not make {listed(missing)}")
-    return Outcome(failure, outputs, env, there, warnings, errors)
+    return Outcome(failure, outputs, env, there, *heard[:3])
 
 
 def output_path(project: str, step: Step, name: str) -> str:
@@ -130,27 +141,24 @@ def _published(path: str) -> dict[str, str]:
     return values.decode(data) if data else NOTHING
 
 
-def _reported(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    data = _read(path)
+def said(layout: RunLayout, number: int) -> Said:
+    """Return what a step said so far; of its progress the last."""
+    data = _read(layout.events(number))
     if not data:
-        return (), ()
+        return NOTHING_SAID
     lines = data.decode("utf-8", "replace").split("\n")
-    return (
+    return Said(
         tuple(line[8:] for line in lines if line.startswith("warning ")),
         tuple(line[6:] for line in lines if line.startswith("error ")),
+        tuple(line[11:] for line in lines[:-1] if line.startswith("checkpoint ")),
+        next((found for line in reversed(lines) if (found := _progress(line)) is not None), None),
     )
 
 
-def last_progress(layout: RunLayout, number: int) -> tuple[int, int] | None:
-    """Return what the step last said with step_progress, None when it said nothing."""
-    data = _read(layout.events(number))
-    if not data:
-        return None
-    for line in reversed(data.decode("utf-8", "replace").split("\n")):
-        words = line.split()
-        if len(words) == 3 and words[0] == "progress" and words[1].isdigit() and words[2].isdigit():
-            return int(words[1]), int(words[2])
-    return None
+def _progress(line: str) -> tuple[int, int] | None:
+    words = line.split()
+    is_progress = len(words) == 3 and words[0] == "progress" and words[1].isdigit() and words[2].isdigit()
+    return (int(words[1]), int(words[2])) if is_progress else None
 
 
 def log_tail(path: str, from_bytes: int = 0) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from workflow.checkpoint import records
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.records import StepRecord
 from workflow.model import Reason, Status, Step
-from workflow.planning.world import Evidence, Judgement, World
+from workflow.planning.evidence import Evidence
+from workflow.planning.world import Judgement, World
 
 
 class Looked(NamedTuple):

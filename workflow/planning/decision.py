@@ -19,7 +19,7 @@ class Fact(NamedTuple):
 
     `is_done`: its marker is whole and of this run. `damage`: why a marker there is does not count.
     `last`: status of the last recorded attempt, None when there is none. `changes`: how the step
-    differs from what was completed. `forgotten`: a person said that it must run again.
+    differs from what was completed. `undone`: why a completion was taken back.
     """
 
     is_done: bool = False
@@ -28,6 +28,7 @@ class Fact(NamedTuple):
     detail: str = ""
     changes: tuple[Reason, ...] = ()
     renumbered_from: int | None = None
+    undone: str = ""
 
 
 NOTHING_KNOWN = Fact()
@@ -159,6 +160,8 @@ def _decide_one(step: Step, fact: Fact, request: Request, is_within: bool, is_do
 def _why_run(fact: Fact) -> tuple[Reason, ...]:
     if fact.damage:
         return (Reason("marker-damaged", fact.damage),)
+    if fact.undone:
+        return (Reason("forced", fact.undone),)
     if fact.last is not None:
         return (Reason("never-run", fact.detail or f"last time: {fact.last}"),)
     return (Reason("never-run", "no marker"),)

@@ -62,10 +62,22 @@ def _planned(step: Step, decision: Decision) -> Document:
     return document
 
 
-def status_document(layout: RunLayout, workflow: Workflow, stored: records.Document, order: list[int]) -> Document:
-    """Return what a run is, worked out from its markers and its lock; nothing is written and nothing waited for."""
-    is_live = locks.is_held(layout)
-    recorded = read_record(layout, workflow, order)
+def status_document(
+    layout: RunLayout,
+    workflow: Workflow,
+    stored: records.Document,
+    order: list[int],
+    recorded: Recorded | None = None,
+    *,
+    is_live: bool | None = None,
+) -> Document:
+    """Return what a run is, worked out from its markers and its lock; nothing is written and nothing waited for.
+
+    `recorded` is what was read of it just now, where the caller has that already. `is_live` None: as its lock says;
+    who holds that lock without running anything says False.
+    """
+    is_live = locks.is_held(layout) if is_live is None else is_live
+    recorded = recorded or read_record(layout, workflow, order)
     running = running_steps(layout, is_live=is_live)
     steps = [_step(step, layout, recorded, running, is_live=is_live) for step in workflow.steps]
     problems = [*recorded.notices, *_ask(steps, workflow, layout)]
@@ -128,7 +140,7 @@ def run_status(total: int, settled: int, failed: int, *, is_live: bool, epoch: i
     return RunStatus.PAUSED if has_tried else RunStatus.CREATED
 
 
-def _step(step: Step, layout: RunLayout, recorded: Recorded, running: set[int], *, is_live: bool) -> Document:
+def _step(step: Step, layout: RunLayout, recorded: Recorded, running: Mapping[int, int], *, is_live: bool) -> Document:
     fact = recorded.facts[step.number]
     marker = recorded.markers.get(step.number)
     document: Document = {
@@ -223,9 +235,12 @@ def _derive(steps: Sequence[Document], workflow: Workflow, order: Sequence[int])
             document |= {"status": "waiting", "reason": "waits for approval"}
 
 
-def running_steps(layout: RunLayout, *, is_live: bool) -> set[int]:
-    """Return the steps that a worker has in hand: of a living runner, or of one that died and left them running."""
-    found: set[int] = set()
+def running_steps(layout: RunLayout, *, is_live: bool) -> dict[int, int]:
+    """Return the steps that a worker has in hand: of a living runner, or of one that died and left them running.
+
+    The worker of each, by number of the step.
+    """
+    found: dict[int, int] = {}
     try:
         names = os.listdir(layout.state_dir)
     except OSError:
@@ -239,7 +254,7 @@ def running_steps(layout: RunLayout, *, is_live: bool) -> set[int]:
                 continue
             worker = int(name[7:-8]) if name[7:-8].isdigit() else 0
             if notes and (is_live or locks.is_worker_held(layout, worker)) and not _is_over(layout, notes[-1]):
-                found.add(notes[-1].step)
+                found[notes[-1].step] = worker
     return found
 
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from blake3 import blake3
 
-from workflow.errors import count, listed, one_line
+from workflow.errors import one_line
 from workflow.model import Reason, Step
 from workflow.planning import comments, fingerprint, globs
-from workflow.planning.digests import ABSENT, Digests, Seen, UnreadableError
+from workflow.planning.digests import ABSENT, Digests, UnreadableError
 
 # `#!` lines are at most so long (Linux: BINPRM_BUF_SIZE).
 SHEBANG_BYTES = 256
@@ -278,25 +278,3 @@ def shown(project: str, path: str) -> str:
     """Return a path from the project where it lies inside, so that a project may be moved."""
     inside = os.path.relpath(path, project)
     return path if inside.startswith(os.pardir) else inside
-
-
-def summary(reasons: Sequence[Reason]) -> str:
-    """Return reasons as one phrase."""
-    if len(reasons) > 3:
-        return f"{listed(str(reason) for reason in reasons[:3])} and {count(len(reasons) - 3, 'more reason')}"
-    return listed(str(reason) for reason in reasons)
-
-
-__all__ = [
-    "Evidence",
-    "Seen",
-    "Success",
-    "differences",
-    "gather",
-    "outputs_of",
-    "shown",
-    "success_document",
-    "success_of",
-    "summary",
-    "text_digest",
-]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from workflow.errors import one_line
 from workflow.model import Choice, Decision, Reason, Step, Workflow
 from workflow.planning.visibility import Visibility
-from workflow.planning.world import NO_CHANGES, Judgement, World
+from workflow.planning.world import Judgement, World, reused
 
 
 def foresee(
@@ -48,12 +48,6 @@ def foresee(
 def is_open(decision: Decision) -> bool:
     """Return whether a step would run only because this run has not run it: then it may be reused."""
     return decision.choice is Choice.RUN and decision.reasons[0].code == "never-run"
-
-
-def reused(judgement: Judgement) -> Reason:
-    """Return the reason why a step is reused."""
-    success = judgement.success
-    return NO_CHANGES if success is None else Reason(NO_CHANGES.code, f"as in {success.run_id}")
 
 
 def _upstream(

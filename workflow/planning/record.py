@@ -244,5 +244,10 @@ def _not_done(step: Step, found: store.Markers, states: store.States, recorded: 
         if isinstance(retry, dict) and isinstance(retry.get("used"), int):
             next_at = retry.get("next_attempt")
             recorded.waits[number] = (retry["used"], float(next_at) if isinstance(next_at, (int, float)) else 0.0)
+    if status == Status.PENDING.value and not failure:
+        # Taken back by somebody who went back to a snapshot; a runner that was killed after that ran nothing since.
+        why = document.get("reason")
+        if isinstance(why, dict) and why.get("code") == "forced":
+            return Fact(damage=damage, last=status, undone=str(why.get("detail", "")))
     detail = f"last time: {failure['message']}" if isinstance(failure, dict) and failure.get("message") else ""
     return Fact(damage=damage, last=status if isinstance(status, str) else None, detail=detail)

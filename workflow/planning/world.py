@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from workflow.checkpoint.durable import Disk
 from workflow.model import Reason, Status, Step, Workflow
 from workflow.planning import ledger as ledgers
 from workflow.planning.digests import Digests
-from workflow.planning.evidence import Evidence, Success, differences, gather, outputs_of, shown
+from workflow.planning.evidence import Evidence, Success, differences, gather, outputs_of
 from workflow.planning.ledger import Ledger
 
 NO_CHANGES = Reason("no_relevant_changes")
+MOST_SAID = 8
 
 
 class Judgement(NamedTuple):
@@ -30,6 +31,20 @@ class Judgement(NamedTuple):
     success: Success | None
     reasons: tuple[Reason, ...]
     is_never: bool = False
+
+
+def reused(judgement: Judgement) -> Reason:
+    """Return the reason why a step is reused."""
+    success = judgement.success
+    return NO_CHANGES if success is None else Reason(NO_CHANGES.code, f"as in {success.run_id}")
+
+
+def said(reasons: Sequence[Reason]) -> str:
+    """Return what the first reason says, and the others whole: one text that names them all."""
+    first, *rest = reasons
+    told = [*([first.detail] if first.detail else []), *(str(reason) for reason in rest[:MOST_SAID])]
+    more = len(rest) - MOST_SAID
+    return "; ".join([*told, f"and {more:,} more"] if more > 0 else told)
 
 
 class World:
@@ -219,6 +234,3 @@ class World:
 
 def _is_below(path: str, directories: Collection[str]) -> bool:
     return any(path.startswith(f"{directory}/") for directory in directories)
-
-
-__all__ = ["NO_CHANGES", "Evidence", "Judgement", "World", "shown"]

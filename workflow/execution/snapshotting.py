@@ -1,0 +1,208 @@
+"""When the engine makes a snapshot: by number of steps, by the clock, at a failure, when a step asks, at the end.
+
+A snapshot claims only what is recorded: it is made from what the engine was told is durable. One that cannot be
+written is a warning, and never stops a run: nothing rests on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from workflow.checkpoint import snapshots
+from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.layout import RunLayout
+from workflow.checkpoint.master import MasterWriter
+from workflow.checkpoint.records import StepRecord
+from workflow.errors import NotRecordedError, one_line
+from workflow.events import Notice
+from workflow.execution.board import Board
+from workflow.execution.in_hand import RUN, InHand
+from workflow.execution.printed_marks import MOST_A_LOOK_BYTES, MarkScan
+from workflow.model import RunStatus, Status, Workflow
+from workflow.planning.outcome import with_past
+from workflow.planning.record import Recorded
+from workflow.planning.tasks import WORDS, Tasks
+
+# A step that asks again and again, in one breath, is given this many.
+MOST_ASKED_AT_ONCE = 20
+
+_AT_THE_END = {RunStatus.COMPLETED: "completion", RunStatus.FAILED: "error"}
+
+
+class Snapshotting:
+    """The snapshots of one invocation. `is_due` says that `make` has something to do.
+
+    Times are those of the inbox: the time we were stopped does not count.
+    """
+
+    def __init__(
+        self,
+        layout: RunLayout,
+        disk: Disk,
+        workflow: Workflow,
+        recorded: Recorded,
+        master: MasterWriter,
+        *,
+        epoch: int,
+        now: float,
+    ) -> None:
+        settings = workflow.checkpoints
+        self._layout = layout
+        self._disk = disk
+        self._recorded = recorded
+        self._master = master
+        self._epoch = epoch
+        self._most = settings.max_snapshots
+        self._is_on = settings.enabled
+        self._task_interval = settings.task_interval if self._is_on else None
+        self._interval_s = 60 * settings.interval_minutes if self._is_on and settings.interval_minutes else None
+        self._next_at = None if self._interval_s is None else now + self._interval_s
+        self._tasks = Tasks(workflow, layout, recorded)
+        self._tolerant = {step.number for step in workflow.steps if step.rules.continue_on_error}
+        self._recorded_now = 0  # outcomes recorded in this invocation
+        self._recorded_then = 0  # how many of them the last snapshot tells of
+        self._completed = 0  # since the last snapshot by number
+        self._running_then: tuple[int, ...] = ()
+        self._is_auto_due = False
+        self._is_error_due = False
+        self._asked: list[str] = []
+        self._heard: dict[int, tuple[int, int]] = {}
+        self._scans: dict[int, MarkScan] = {}
+        self._scanned: dict[int, int] = {}
+        self._objections: set[str] = set()
+        self.is_due = False
+
+    # ------------------------------------------------------------------ what may ask for one
+
+    def on_recorded(self, record: StepRecord) -> None:
+        """Take note that an outcome is recorded; call it once for each, before anybody is told."""
+        if not self._is_on:
+            return
+        number, status = record.step.number, record.status
+        self._tasks.put(record, self._epoch)
+        self._recorded_now += 1
+        if record.is_done:
+            self._completed += 1
+            if self._task_interval is not None and self._completed >= self._task_interval:
+                self._is_auto_due = self.is_due = True
+        elif status is Status.FAILED and number not in self._tolerant:
+            self._is_error_due = self.is_due = True
+        if record.snapshots:
+            self._hear(record, record.attempts[-1].number if record.attempts else 0)
+        self._look_to_the_end(record)
+
+    def look(self, hand: InHand, asked: Sequence[str]) -> None:
+        """Look at a step that runs: what it printed, and `asked`, the names it gave step_checkpoint so far."""
+        if not self._is_on or hand.phase != RUN:
+            return
+        number, attempt = hand.step.number, hand.attempt.number
+        scan = self._scans.get(number)
+        if scan is None or scan.attempt != attempt:
+            scan = MarkScan(self._layout.log(number), hand.attempt.log_offset_bytes, attempt)
+            self._scans[number] = scan
+        if scan.look(MOST_A_LOOK_BYTES):
+            self._ask(f"[CHECKPOINT] in step {one_line(hand.step.title)}")
+        if asked:
+            self._hear_names(number, 0 if hand.iteration else attempt, asked)
+
+    def on_tick(self, now: float, running: Sequence[int]) -> None:
+        """Look at the clock. Where nothing happened since the last snapshot, another one would say nothing."""
+        if self._next_at is None or self._interval_s is None or now < self._next_at:
+            return
+        self._next_at = now + self._interval_s
+        if self._recorded_now != self._recorded_then or tuple(running) != self._running_then:
+            self._is_auto_due = self.is_due = True
+
+    def _hear(self, record: StepRecord, attempt: int) -> None:
+        self._hear_names(record.step.number, 0 if record.step.rules.repeat else attempt, record.snapshots)
+
+    def _hear_names(self, number: int, attempt: int, names: Sequence[str]) -> None:
+        """Ask for what a step asked since we last heard of it. The iterations of a step write into one file."""
+        before, heard = self._heard.get(number, (attempt, 0))
+        if before != attempt or heard > len(names):
+            heard = 0
+        self._heard[number] = (attempt, len(names))
+        for name in names[heard:][-MOST_ASKED_AT_ONCE:]:
+            self._ask(name)
+
+    def _ask(self, name: str) -> None:
+        if len(self._asked) < MOST_ASKED_AT_ONCE:
+            self._asked.append(name)
+        self.is_due = True
+
+    def _look_to_the_end(self, record: StepRecord) -> None:
+        """Look through what an attempt printed since we last looked; once for each."""
+        number = record.step.number
+        last = record.attempts[-1] if record.attempts else None
+        if last is None or last.epoch != self._epoch or self._scanned.get(number) == last.number:
+            return
+        self._scanned[number] = last.number
+        scan = self._scans.pop(number, None)
+        if scan is None or scan.attempt != last.number:
+            scan = MarkScan(self._layout.log(number), last.log_offset_bytes, last.number)
+        if scan.look():
+            self._ask(f"[CHECKPOINT] in step {one_line(record.step.title)}")
+
+    # ------------------------------------------------------------------ making them
+
+    def make(self, board: Board) -> list[Notice]:
+        """Make the snapshots that are due; return what people should know of it."""
+        # While a failure brings others to their end, there is more to tell in a moment.
+        is_error_due = self._is_error_due and (board.root is None or board.is_closed or board.is_stopping)
+        triggers = [("manual", name) for name in self._asked]
+        if is_error_due:
+            triggers.append(("error", ""))
+        elif self._is_auto_due and not self._is_error_due:
+            triggers.append(("auto", ""))
+        if self._is_auto_due:
+            self._completed = 0
+        self._asked.clear()
+        self._is_auto_due = False
+        self._is_error_due = self.is_due = self._is_error_due and not is_error_due
+        if not triggers:
+            return []
+        going = RunStatus.IN_PROGRESS if self._epoch == 1 else RunStatus.RETRYING
+        status = RunStatus.FAILED if board.root is not None else going
+        running = [(hand.worker, number) for number, hand in board.in_hand.items()]
+        return self._write(triggers, board.statuses, running, status)
+
+    def finish(self, statuses: Mapping[int, Status], status: RunStatus) -> list[Notice]:
+        """Make the last snapshot of an invocation in which anything happened; return what people should know of it.
+
+        That of a completed run tells so; any other is made only where the last one does not tell all.
+        """
+        trigger = _AT_THE_END.get(status, "auto")
+        is_told = self._recorded_now == self._recorded_then
+        if not self._is_on or self._recorded_now == 0 or (is_told and trigger != "completion"):
+            return []
+        return self._write([(trigger, "")], statuses, (), status)
+
+    def _write(
+        self,
+        triggers: Sequence[tuple[str, str]],
+        statuses: Mapping[int, Status],
+        running: Sequence[tuple[int, int]],
+        status: RunStatus,
+    ) -> list[Notice]:
+        statuses = with_past(dict(statuses), self._recorded)
+        words = {number: WORDS.get(it, "pending") for number, it in statuses.items()}
+        document = self._master.document(statuses, running, status)
+        document["tasks"] = self._tasks.as_of(words)
+        self._recorded_then = self._recorded_now
+        self._running_then = tuple(number for _, number in running)
+        notices = []
+        for trigger, name in triggers:
+            try:
+                made = snapshots.write(self._disk, self._layout, document, trigger=trigger, name=name, most=self._most)
+            except NotRecordedError as error:
+                # Said once: a run of ten thousand steps is not to say it ten thousand times.
+                if error.message not in self._objections:
+                    self._objections.add(error.message)
+                    notices.append(Notice(f"no snapshot was made: {error.message}", error.help))
+                continue
+            if trigger == "manual":
+                said = f" ({one_line(name)})" if name else ""
+                notices.append(
+                    Notice(f"snapshot {snapshots.snapshot_id(self._layout, made.number)} made{said}", level="note")
+                )
+        return notices

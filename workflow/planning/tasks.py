@@ -1,0 +1,233 @@
+"""`tasks{}` of a snapshot: where each step stood, and what of its completion tells one from the next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from workflow.checkpoint import commits, records, snapshots, store
+from workflow.checkpoint.layout import RunLayout, label
+from workflow.checkpoint.marker import Marker
+from workflow.checkpoint.records import StepRecord
+from workflow.errors import CheckpointError
+from workflow.model import Attempt, Status, Workflow
+from workflow.planning.record import Recorded
+
+Task = dict[str, Any]
+
+WORDS = {
+    Status.SUCCEEDED: "completed",
+    Status.BYPASSED: "completed",
+    Status.REUSED: "completed",
+    Status.RUNNING: "running",
+    Status.WAITING: "waiting",
+    Status.SKIPPED: "skipped",
+    Status.FAILED: "failed",
+    Status.BLOCKED: "blocked",
+    Status.CANCELLED: "interrupted",
+}
+STATUSES = {word: status for status, word in reversed(WORDS.items())}
+
+# What one snapshot of a runner may read of steps that completed before: beyond that, the markers must do.
+MOST_STATES_READ = 500
+
+
+def tasks_of(workflow: Workflow, layout: RunLayout, recorded: Recorded, words: Mapping[int, str]) -> dict[str, Task]:
+    """Return `tasks{}` as the files of a run have it, by label; `words` are the statuses by number. Writes nothing."""
+    return Tasks(workflow, layout, recorded, most_read=None).as_of(words)
+
+
+class Tasks:
+    """The entries of a run's steps, each made once. Cheap until the first snapshot is asked for."""
+
+    def __init__(
+        self, workflow: Workflow, layout: RunLayout, recorded: Recorded, *, most_read: int | None = MOST_STATES_READ
+    ) -> None:
+        """`recorded` is what was known before anything of this invocation ran."""
+        self._workflow = workflow
+        self._layout = layout
+        self._recorded = recorded
+        self._most_read = most_read
+        self._entries: dict[int, Task] | None = None
+        self._records: dict[int, tuple[StepRecord, int]] = {}
+
+    def put(self, record: StepRecord, epoch: int) -> None:
+        """Take note of what became of a step; it must be recorded."""
+        self._records[record.step.number] = (record, epoch)
+
+    def as_of(self, words: Mapping[int, str]) -> dict[str, Task]:
+        """Return `tasks{}` for these statuses (words by number; a number that is not there is pending)."""
+        if self._entries is None:
+            self._entries = self._before()
+        entries = self._entries
+        for number, (record, epoch) in self._records.items():
+            entries[number] = _of_record(record, epoch)
+        self._records.clear()
+        tasks = {}
+        for step in self._workflow.steps:
+            number = step.number
+            word = words.get(number, "pending")
+            entry = entries.get(number)
+            if entry is None:
+                entry = entries[number] = _entry(step.name, word)
+            elif entry["status"] != word:
+                # What stands there is of the last attempt that ended; one that runs has not said anything yet.
+                entry = entries[number] = {**entry, "status": word}
+            tasks[label(number)] = entry
+        return tasks
+
+    def _before(self) -> dict[int, Task]:
+        """Return what is known of steps that ran before: from the last snapshot, else from states and markers."""
+        repeated = {step.number for step in self._workflow.steps if step.rules.repeat is not None}
+        known = _of_newest(self._layout) if self._recorded.markers else {}
+        left = self._most_read
+        entries = {}
+        states = store.States(self._layout)
+        try:
+            for step in self._workflow.steps:
+                number = step.number
+                marker = self._recorded.markers.get(number)
+                if marker is None:
+                    past = self._recorded.past.get(number)
+                    if past or number in repeated:
+                        entries[number] = _of_attempts(step.name, past or ())
+                    if number in repeated:
+                        entries[number]["iterations"] = commits.iterations_done(self._layout, number, step.name)
+                    continue
+                task = known.get(label(number))
+                if task is not None and is_of(task, marker):
+                    entries[number] = task
+                    continue
+                state = None
+                if left is None or left > 0:
+                    left = None if left is None else left - 1
+                    state = _state(states, self._recorded.moves.get(number, number))
+                entries[number] = _of_marker(marker, state, self._recorded.published.get(number, {}))
+        finally:
+            states.close()
+        return entries
+
+
+def is_of(task: Mapping[str, Any], marker: Marker) -> bool:
+    """Return whether a task of a snapshot tells of the very completion that a marker stands for."""
+    return task.get("status") == "completed" and identity_of(task) == identity_of_marker(marker)
+
+
+def identity_of(task: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return what tells one completion from every other of the run: of a task in a snapshot."""
+    return task.get("name"), task.get("fingerprint"), task.get("epoch"), task.get("completed_at")
+
+
+def identity_of_marker(marker: Marker) -> tuple[object, ...]:
+    """Return what tells one completion from every other of the run: of a marker. Its number may have changed."""
+    return marker.name, marker.fingerprint, marker.epoch, marker.completed_at
+
+
+def output_hash(digests: Iterable[str], published: Mapping[str, str]) -> str | None:
+    """Return one digest for all that a step left: that of its one output, else of all outputs and published values.
+
+    None: it declares no outputs and published nothing. Paths do not count, so a run that was moved has the same.
+    """
+    found = list(digests)
+    if not published and len(found) < 2:
+        return found[0] if found else None
+    return records.digest(json.dumps([found, sorted(published.items())]).encode("ascii"))
+
+
+def _entry(
+    name: str,
+    status: str,
+    *,
+    started_at: str | None = None,
+    completed_at: str | None = None,
+    duration_ms: int | None = None,
+    exit_code: int | None = None,
+    output: str | None = None,
+    fingerprint: str | None = None,
+    epoch: int | None = None,
+) -> Task:
+    return {
+        "name": name,
+        "status": status,
+        "started_at": started_at,
+        "completed_at": completed_at,
+        "duration_ms": duration_ms,
+        "exit_code": exit_code,
+        "output_hash": output,
+        "fingerprint": fingerprint,
+        "epoch": epoch,
+    }
+
+
+def _of_record(record: StepRecord, epoch: int) -> Task:
+    if not record.is_done:
+        task = _of_attempts(record.step.name, record.attempts)
+        # Of a loop that goes on, how far it is: who goes back to this takes up the loop there.
+        return task if record.step.rules.repeat is None else {**task, "iterations": record.iteration}
+    last = record.attempts[-1] if record.attempts else None
+    return _entry(
+        record.step.name,
+        "completed",
+        started_at=None if last is None else records.utc_text(last.started_at),
+        completed_at=None if last is None else records.utc_text(last.ended_at),
+        duration_ms=round(1000 * record.duration_s),
+        exit_code=0,
+        output=output_hash((record.output_digests or {}).values(), {**record.outputs, **record.env}),
+        fingerprint=record.fingerprint,
+        epoch=epoch,
+    )
+
+
+def _of_attempts(name: str, attempts: tuple[Attempt, ...]) -> Task:
+    if not attempts:
+        return _entry(name, "pending")
+    last = attempts[-1]
+    return _entry(
+        name,
+        "pending",
+        started_at=records.utc_text(last.started_at),
+        duration_ms=None if last.ended_at is None else round(1000 * max(0.0, last.ended_at - last.started_at)),
+        exit_code=last.exit_code,
+        epoch=last.epoch,
+    )
+
+
+def _of_marker(marker: Marker, state: records.Document | None, published: Mapping[str, str]) -> Task:
+    started_at, duration_ms, digests = None, 1000 * marker.duration_s, {}
+    # A state of another completion says nothing of this one.
+    if state is not None and state.get("completed_at") == marker.completed_at:
+        started_at = state.get("started_at")
+        seconds = state.get("duration_seconds")
+        duration_ms = round(1000 * seconds) if isinstance(seconds, (int, float)) else duration_ms
+        found = state.get("output_digests")
+        digests = found if isinstance(found, dict) else {}
+    if started_at is None:
+        ended = records.utc_seconds(marker.completed_at)
+        started_at = None if ended is None else records.utc_text(ended - marker.duration_s)
+    return _entry(
+        marker.name,
+        "completed",
+        started_at=started_at,
+        completed_at=marker.completed_at,
+        duration_ms=duration_ms,
+        exit_code=marker.exit_code,
+        output=output_hash(map(str, digests.values()), published),
+        fingerprint=marker.fingerprint,
+        epoch=marker.epoch,
+    )
+
+
+def _state(states: store.States, number: int) -> records.Document | None:
+    try:
+        return states.document(number)
+    except ValueError:  # damaged: whoever decides by it says so
+        return None
+
+
+def _of_newest(layout: RunLayout) -> dict[str, Task]:
+    newest = snapshots.newest(layout)
+    try:
+        return {} if newest is None else snapshots.read(layout, newest.number)["tasks"]
+    except CheckpointError:  # it saves time, and decides nothing
+        return {}
