@@ -16,11 +16,15 @@ from workflow.model import Attempt, Failure, Reason, Status, Step, Workflow
 from workflow.opening import Options, checkpoint_root, open_run, resume_command, step_number
 from workflow.planning import documents
 from workflow.planning.decision import decide
+from workflow.planning.explanation import evidence_document
 from workflow.planning.fingerprint import fingerprint, manifest
+from workflow.planning.foresight import foresee
 from workflow.planning.going_back import going_back, sentence, take_back
 from workflow.planning.picture import Picture, picture
 from workflow.planning.record import nothing_recorded, read_record
+from workflow.planning.world import Judgement
 from workflow.reporting.waiting import approve_command
+from workflow.reusing import is_smart, world_of
 from workflow.session import environment, project_directory
 
 
@@ -38,8 +42,17 @@ def plan_of(options: Options) -> dict[str, Any]:
         take_back(recorded, back)
         notices.append(sentence(back, opened.workflow))
     decisions = decide(opened.workflow.steps, opened.order, recorded.facts, opened.request, recorded.markers)
+    judgements: dict[int, Judgement] = {}
+    if is_smart(options, opened.workflow):
+        world = world_of(options, opened.workflow, opened.root, environment())
+        decisions, judgements = foresee(world, opened.workflow, opened.order, decisions)
+        notices += world.problems
     run_id = None if opened.layout is None else opened.layout.run_id
-    return documents.plan_document(run_id, opened.workflow, opened.order, decisions, notices)
+    document = documents.plan_document(run_id, opened.workflow, opened.order, decisions, notices)
+    for step in document["steps"] if judgements else ():
+        if step["step"] in judgements:
+            step["evidence"] = evidence_document(judgements[step["step"]])
+    return document
 
 
 def choose_run(root: CheckpointRoot, run_id: str | None) -> RunLayout:

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from workflow import errors
 from workflow.checkpoint import durable, history, locks, records, store
@@ -25,6 +26,10 @@ from workflow.planning.decision import decide
 from workflow.planning.outcome import is_left_failed, run_status, with_past
 from workflow.planning.record import Recorded, nothing_recorded
 from workflow.recovery import go_back, mind_interrupted, recover, warn_of_changes
+from workflow.reusing import candidates, is_smart, world_of
+
+if TYPE_CHECKING:
+    from workflow.execution.reuse import Reuse
 
 __all__ = [
     "NEWEST",
@@ -184,8 +189,20 @@ class _Run:
             variables=dict(pair for step in self.workflow.steps for pair in step.params),
             values=values,
             is_parallel=self.jobs > 1,
+            is_smart=is_smart(self.options, self.workflow),
         )
         return self.drive(recorded, decisions, MasterWriter(self.disk, self.layout, facts), values, approve)
+
+    def reuse(
+        self, decisions: dict[int, Decision], put: Callable[[object], None], values: Mapping[str, str]
+    ) -> Reuse | None:
+        """Return what looks at steps before they run; None where none is to be reused. Raises UsageError."""
+        if not is_smart(self.options, self.workflow):
+            return None
+        from workflow.execution.reuse import Reuse
+
+        world = world_of(self.options, self.workflow, self.opened.root, os.environ)
+        return Reuse(world, self.disk, self.layout.run_id, candidates(decisions), put, values)
 
     def tell(self, event: Event) -> None:
         for observer in self.observers:
@@ -279,6 +296,7 @@ class _Run:
         snapshotting = Snapshotting(
             self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
         )
+        reuse = self.reuse(decisions, inbox.put, values)
         named_locks = NamedLocks(_locks_directory(), self.disk, self.layout.path)
         inbox.catch_signals()
         try:
@@ -299,11 +317,14 @@ class _Run:
                 slots=Slots(self.jobs, self.workflow.limits, named_locks),
                 approvals=Approvals(self.layout, self.disk, approve, user_name()),
                 snapshotting=snapshotting,
+                reuse=reuse,
                 keep_going=self.options.keep_going,
             )
             exit_code = engine.run()
             board = engine.board
             executor.close(board.uncommitted)
+            for text in reuse.close() if reuse is not None else ():
+                self.tell(Notice(text))
             error = board.error
             statuses = with_past(board.statuses, recorded)
             status = run_status(statuses, self.workflow)

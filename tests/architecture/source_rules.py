@@ -15,7 +15,7 @@ FLOORS = (
     ("planning",),
     ("execution", "reporting"),
     ("opening",),  # session is the composition root in four files, each resting on those before it
-    ("recovery",),
+    ("recovery", "reusing"),
     ("session",),
     ("inspection",),
     ("keeping",),

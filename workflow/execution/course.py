@@ -109,8 +109,14 @@ class Course:
         if judgement.reasons:
             self._reasons[number] = Reason(judgement.reasons[0].code, said(judgement.reasons))
         elif self._board.may_start:
-            self._end(step, self._judge.reused(self._unstarted(step), judgement))
-            return
+            record = self._judge.reused(self._unstarted(step), judgement)
+            try:
+                self._executor.restore(step, record.outputs, record.env)
+            except NotRecordedError as error:
+                self._board.give_up(error)
+            else:
+                self._end(step, record)
+                return
         self._schedule.put_back(number)
 
     def _end(self, step: Step, record: StepRecord) -> None:

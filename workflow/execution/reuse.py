@@ -14,6 +14,7 @@ from typing import NamedTuple
 from workflow.checkpoint import records
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.records import StepRecord
+from workflow.errors import one_line
 from workflow.model import Reason, Status, Step
 from workflow.planning.evidence import Evidence
 from workflow.planning.world import Judgement, World
@@ -35,16 +36,24 @@ class Reuse:
     """Judges steps of one run. `published` are the values that every step to come sees, where all see the same."""
 
     def __init__(
-        self, world: World, disk: Disk, run_id: str, candidates: set[int], put: Callable[[object], None]
+        self,
+        world: World,
+        disk: Disk,
+        run_id: str,
+        candidates: set[int],
+        put: Callable[[object], None],
+        values: Mapping[str, str],
     ) -> None:
-        """`candidates` are the numbers of the steps that are looked at before they run."""
+        """`candidates` are the numbers of the steps that are looked at before they run, `values` what is published."""
         self._world = world
         self._disk = disk
         self._run_id = run_id
         self._open = set(candidates)
         self._put = put
         self._judged: dict[int, Judgement] = {}
-        self.published: dict[str, str] = {}
+        self._late: list[str] = []
+        self._is_closing = False
+        self.published = dict(values)
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="workflow-reuse", daemon=True)
         self._thread.start()
@@ -67,11 +76,13 @@ class Reuse:
         if judgement is not None and record.status is not Status.REUSED:
             self._jobs.put(lambda: self._ends(judgement, record))
 
-    def close(self) -> None:
-        """Wait until everything is noted, and keep it."""
+    def close(self) -> list[str]:
+        """Wait until everything is noted, and keep it; return what people should know of the last of it."""
+        self._is_closing = True
         self._jobs.put(None)
         self._thread.join()
         self._world.save(self._disk)
+        return self._late
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -102,5 +113,7 @@ class Reuse:
             )
         except Exception as error:  # noqa: BLE001 as above; what cannot be noted counts for nothing later
             remark = f"what step {record.step.title} left could not be noted: {error!r} (this is a bug in workflow)"
-        if remark:
-            self._put(Remark(f"step {record.step.title}: {remark}"))
+        if remark and self._is_closing:
+            self._late.append(f"step {one_line(record.step.title)}: {one_line(remark)}")
+        elif remark:
+            self._put(Remark(f"step {one_line(record.step.title)}: {one_line(remark)}"))

@@ -26,6 +26,17 @@ def explanation(
         "name": step.name,
         "choice": decision.choice.value,
         "reasons": [{"code": reason.code, "detail": reason.detail} for reason in decision.reasons],
+        **evidence_document(judgement),
+        "outputs": _pairs({} if success is None else success.outputs, outputs_now),
+        "empty_patterns": list(evidence.empty),
+        "written_by_many": {path: line for path, line in writers.items() if step.name in line},
+    }
+
+
+def evidence_document(judgement: Judgement) -> dict[str, Any]:
+    """Return what a step's world is and was: see `explanation`."""
+    evidence, success = judgement.evidence, judgement.success
+    return {
         "can_be_reused": not judgement.is_never,
         "last_success": None
         if success is None
@@ -35,12 +46,9 @@ def explanation(
             "duration_seconds": success.duration_s,
         },
         "inputs": _pairs({} if success is None else success.inputs, evidence.inputs),
-        "outputs": _pairs({} if success is None else success.outputs, outputs_now),
         "values": _pairs({} if success is None else success.values, evidence.values),
         "upstream": _pairs({} if success is None else success.upstream, evidence.upstream),
         "definition": _pairs({} if success is None else success.manifest, evidence.manifest),
-        "empty_patterns": list(evidence.empty),
-        "written_by_many": {path: line for path, line in writers.items() if step.name in line},
         "diff": [] if success is None else script_diff(success.script, evidence.script),
     }
 
