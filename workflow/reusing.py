@@ -21,13 +21,13 @@ def is_smart(options: Options, workflow: Workflow) -> bool:
 
 def world_of(options: Options, workflow: Workflow, root: CheckpointRoot, environ: Mapping[str, str]) -> World:
     """Return what the steps of a workflow are held against. Raises UsageError where git is asked and cannot answer."""
-    untouched = None
+    unchanged = None
     if options.changed_since is not None or workflow.smart.changes == "git":
-        from workflow.planning.git_changes import untouched_since
+        from workflow.planning.git_changes import unchanged_since
 
-        untouched = untouched_since(workflow.project, options.changed_since or workflow.smart.base)
+        unchanged = unchanged_since(workflow.project, options.changed_since or workflow.smart.base)
     left_out = (root.path, os.path.join(workflow.project, ".git"))
-    return World(workflow, root.cache, machine(), environ.get("PATH"), left_out, untouched)
+    return World(workflow, root.cache, machine(), environ.get("PATH"), left_out, unchanged)
 
 
 def candidates(decisions: Mapping[int, Decision]) -> set[int]:

@@ -30,6 +30,7 @@ from workflow.reusing import candidates, is_smart, world_of
 
 if TYPE_CHECKING:
     from workflow.execution.reuse import Reuse
+    from workflow.planning.world import World
 
 __all__ = [
     "NEWEST",
@@ -116,10 +117,12 @@ def _run(
 ) -> int:
     disk = durable.Disk(private=opened.workflow.checkpoints.private, faults=_faults())
     now_at = time.time()
+    # Before anything is made: git may have something to say against it.
+    world = world_of(options, opened.workflow, opened.root, os.environ) if is_smart(options, opened.workflow) else None
     layout = opened.layout or _create(opened, disk, now_at)
     lock = opened.lock or locks.acquire_run(layout)
     try:
-        return _Run(options, opened, layout, disk, observers, now_at).go(ask, approve)
+        return _Run(options, opened, layout, disk, observers, now_at, world).go(ask, approve)
     finally:
         lock.release()
         disk.close()
@@ -143,8 +146,10 @@ class _Run:
         disk: durable.Disk,
         observers: Sequence[Observer],
         now_at: float,
+        world: World | None,
     ) -> None:
         self.options = options
+        self.world = world
         self.opened = opened
         self.workflow = opened.workflow
         self.layout = layout
@@ -189,20 +194,19 @@ class _Run:
             variables=dict(pair for step in self.workflow.steps for pair in step.params),
             values=values,
             is_parallel=self.jobs > 1,
-            is_smart=is_smart(self.options, self.workflow),
+            is_smart=self.world is not None,
         )
         return self.drive(recorded, decisions, MasterWriter(self.disk, self.layout, facts), values, approve)
 
     def reuse(
         self, decisions: dict[int, Decision], put: Callable[[object], None], values: Mapping[str, str]
     ) -> Reuse | None:
-        """Return what looks at steps before they run; None where none is to be reused. Raises UsageError."""
-        if not is_smart(self.options, self.workflow):
+        """Return what looks at steps before they run; None where none is to be reused."""
+        if self.world is None:
             return None
         from workflow.execution.reuse import Reuse
 
-        world = world_of(self.options, self.workflow, self.opened.root, os.environ)
-        return Reuse(world, self.disk, self.layout.run_id, candidates(decisions), put, values)
+        return Reuse(self.world, self.disk, self.layout.run_id, candidates(decisions), put, values)
 
     def tell(self, event: Event) -> None:
         for observer in self.observers:

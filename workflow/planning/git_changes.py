@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from typing import NamedTuple
 
 from workflow.errors import UsageError, one_line
 
@@ -12,27 +12,35 @@ from workflow.errors import UsageError, one_line
 _CALM = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false")
 
 
-def untouched_since(project: str, base: str) -> Callable[[str], bool]:
-    """Return whether an absolute path is a file that git tracks and that is as in revision `base`.
+class Unchanged(NamedTuple):
+    """What git knows of the work tree at `top` against a revision: the files that are the same, and those deleted."""
 
-    What git does not track is never untouched: nothing is known of it. Raises UsageError: no git, no work tree, no
-    such revision.
-    """
+    top: str
+    same: frozenset[str]
+    deleted: tuple[str, ...]
+
+    def is_untouched(self, path: str) -> bool:
+        """Return whether an absolute path is a file that git tracks and that is as it was.
+
+        What git does not track is never untouched: nothing is known of it.
+        """
+        real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+        if os.path.isdir(real) and not os.path.islink(real):
+            return True  # a directory is what is in it, and that is asked for one by one
+        return os.path.relpath(real, self.top) in self.same
+
+
+def unchanged_since(project: str, base: str) -> Unchanged:
+    """Ask git. Raises UsageError: no git, no work tree, no such revision."""
     top = _git(project, "rev-parse", "--show-toplevel").decode("utf-8", "surrogateescape").rstrip("\n")
     commit = _git(project, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}", base=base)
     revision = commit.decode("ascii").strip()
     diff = ("diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--name-only", "-z", revision, "--")
-    tracked = {*_names(_git(top, "ls-files", "-z")), *_names(_git(top, "ls-tree", "-r", "-z", "--name-only", revision))}
-    same = tracked - _names(_git(top, *diff))
+    before = _names(_git(top, "ls-tree", "-r", "-z", "--name-only", revision))
+    changed = _names(_git(top, *diff))
     start = os.path.realpath(top)
-
-    def is_untouched(path: str) -> bool:
-        real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-        if os.path.isdir(real) and not os.path.islink(real):
-            return True  # a directory is what is in it, and that is asked for one by one
-        return os.path.relpath(real, start) in same
-
-    return is_untouched
+    gone = sorted(name for name in changed & before if not os.path.lexists(os.path.join(start, name)))
+    return Unchanged(start, frozenset(before - changed), tuple(os.path.join(start, name) for name in gone))
 
 
 def _names(data: bytes) -> set[str]:

@@ -51,6 +51,13 @@ def expand(base: str, patterns: Sequence[str], left_out: Collection[str] = ()) -
     return Expanded(sorted(found), empty, walk.unreadable)
 
 
+def is_meant(path: str, patterns: Sequence[str]) -> bool:
+    """Return whether patterns mean a path, relative to their base, that need not be there any more."""
+    return any(_matcher(it)(path) for it in patterns if not it.startswith("!")) and not any(
+        _matcher(it[1:])(path) for it in patterns if it.startswith("!")
+    )
+
+
 class _Walk:
     def __init__(self, base: str, left_out: frozenset[str]) -> None:
         self.base = base
@@ -139,7 +146,7 @@ class _Walk:
             return []
         try:
             with os.scandir(full) as entries:
-                found = [(entry.name, entry.is_dir()) for entry in entries]
+                found = [(entry.name, _is_directory(entry)) for entry in entries]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError:
@@ -147,6 +154,13 @@ class _Walk:
             return []
         start = "" if not at else at if at.endswith("/") else f"{at}/"
         return [(name, f"{start}{name}", is_directory) for name, is_directory in sorted(found)]
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 @cache

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from workflow.checkpoint.durable import Disk
 from workflow.model import Reason, Status, Step, Workflow
+from workflow.planning import globs
 from workflow.planning import ledger as ledgers
 from workflow.planning.digests import Digests
 from workflow.planning.evidence import Evidence, Success, differences, gather, outputs_of
+from workflow.planning.git_changes import Unchanged
 from workflow.planning.ledger import Ledger
 
 NO_CHANGES = Reason("no_relevant_changes")
@@ -57,15 +59,13 @@ class World:
         machine: str,
         path_variable: str | None,
         left_out: Collection[str],
-        untouched: Callable[[str], bool] | None = None,
+        unchanged: Unchanged | None = None,
     ) -> None:
-        """`cache` is the directory of the caches. `untouched` (changes: git) tells of a path, absolute, that is as in
-        the base revision; None: digests decide.
-        """
+        """`cache` is the directory of the caches, `unchanged` what git knows (changes: git; None: digests decide)."""
         self._workflow = workflow
         self._path_variable = path_variable
         self._left_out = frozenset(left_out)
-        self._untouched = untouched
+        self._unchanged = unchanged
         self.digests = Digests(os.path.join(cache, "digests"), machine)
         self.ledger = Ledger(cache, workflow.name)
         self._by_number = {step.number: step for step in workflow.steps}
@@ -96,7 +96,7 @@ class World:
         if evidence.objections:
             reasons = tuple(Reason("forced", f"never reused: {why}") for why in evidence.objections)
             return Judgement(step, evidence, success, reasons, is_never=True)
-        if self._untouched is not None and step.inputs and self._is_untouched(step, evidence):
+        if self._unchanged is not None and self._is_untouched(self._unchanged, step, evidence):
             return Judgement(step, evidence, success, ())
         if success is None:
             return Judgement(step, evidence, None, (Reason("never-run", "no success of it is known"),))
@@ -152,13 +152,22 @@ class World:
                 found[needed.name] = success.run_id
         return found
 
-    def _is_untouched(self, step: Step, evidence: Evidence) -> bool:
+    def _is_untouched(self, unchanged: Unchanged, step: Step, evidence: Evidence) -> bool:
+        """Return whether git vouches for all that a step declares: its inputs, none deleted, and where it is written.
+
+        Not when a step that it needs has run in this pass, or what it makes is not there.
+        """
         project = self._workflow.project
-        paths = [os.path.normpath(os.path.join(project, path)) for path in evidence.inputs]
-        if step.script is not None:
-            paths.append(os.path.normpath(os.path.join(project, step.script)))
-        is_untouched = self._untouched
-        return is_untouched is not None and all(is_untouched(path) for path in paths)
+        if not step.inputs or any(self._by_number[number].name in self._has_run for number in step.needs or ()):
+            return False
+        base = os.path.realpath(os.path.join(project, step.working_directory))
+        for path in unchanged.deleted:
+            if globs.is_meant(os.path.relpath(path, base), [item.pattern for item in step.inputs]):
+                return False
+        if not all(os.path.lexists(os.path.join(project, step.working_directory, name)) for name in step.outputs):
+            return False
+        paths = [*evidence.inputs, self._workflow.source if step.script is None else step.script]
+        return all(unchanged.is_untouched(os.path.normpath(os.path.join(project, path))) for path in paths)
 
     # ------------------------------------------------------------------ what happens
 
