@@ -23,6 +23,10 @@ SHEBANG_BYTES = 256
 LONGEST_SCRIPT_BYTES = 64 * 1024
 
 
+# What an interpreter with its arguments is, as part of a manifest.
+Programs = dict[tuple[str, ...], dict[str, str]]
+
+
 class Evidence(NamedTuple):
     """The world of a step before it runs. Paths are relative to the project, or absolute where they were declared so.
 
@@ -98,10 +102,13 @@ def gather(
     upstream: Mapping[str, str],
     path_variable: str | None,
     left_out: Collection[str] = (),
+    with_code: bool = False,
+    programs: Programs | None = None,
 ) -> Evidence:
     """Look at the world of a step. `left_out` are absolute directories that no pattern enters; never raises.
 
     `values` are the published values it will see, `upstream` what is known of outputs of the steps it `needs`.
+    `with_code`: its script without comments is digested, too. `programs` keeps what interpreters are for other steps.
     """
     manifest = fingerprint.manifest(step)
     objections = list(_never(step))
@@ -110,8 +117,11 @@ def gather(
         text, program = _script(step, project)
         if len(text) <= LONGEST_SCRIPT_BYTES:
             script = text.decode("utf-8", "surrogateescape")
-        manifest |= _interpreter(program, digests, path_variable)
-        if comments.is_shell(program):
+        known = {} if programs is None else programs
+        if program not in known:
+            known[program] = _interpreter(program, digests, path_variable)
+        manifest |= known[program]
+        if with_code and comments.is_shell(program):
             code = comments.code_digest(text) or ""
     except OSError as error:
         objections.append(f"its script cannot be read ({error.strerror})")
@@ -119,9 +129,11 @@ def gather(
     expanded = globs.expand(base, [item.pattern for item in step.inputs], left_out)
     inputs: dict[str, str] = {}
     for path in expanded.paths:
-        full = os.path.normpath(os.path.join(base, path))
+        # As it stands where that is the same: there may be ten thousand of them.
+        is_plain = base == project and not path.startswith(("/", ".."))
+        full = f"{base}/{path}" if is_plain else os.path.normpath(os.path.join(base, path))
         try:
-            inputs[shown(project, full)] = digests.of(full).text
+            inputs[path if is_plain else shown(project, full)] = digests.of(full).text
         except UnreadableError as error:
             objections.append(f"its input {one_line(path)} cannot be read ({error.strerror})")
     objections += [f"its input directory {one_line(path)} cannot be read" for path in expanded.unreadable]

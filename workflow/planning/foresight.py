@@ -19,7 +19,7 @@ def foresee(
     the run reuses it all the same.
     """
     by_number = {step.number: step for step in workflow.steps}
-    published: dict[int, dict[str, str]] = {}
+    visible = Visibility(workflow.steps, {})
     judgements: dict[int, Judgement] = {}
     told = dict(decisions)
     running: dict[str, Step] = {}
@@ -28,8 +28,7 @@ def foresee(
         step, decision = by_number[number], decisions[number]
         if not is_open(decision):
             continue
-        seen = Visibility(workflow.steps, published).seen_by(number)
-        judgement = world.judge(step, seen)
+        judgement = world.judge(step, visible.seen_by(number))
         judgements[number] = judgement
         reasons = list(judgement.reasons)
         if not judgement.is_never:
@@ -40,8 +39,8 @@ def foresee(
             remade.update(dict.fromkeys(judgement.success.outputs if judgement.success else (), step))
             continue
         told[number] = Decision(Choice.REUSE, (reused(judgement),))
-        if judgement.success is not None:
-            published[number] = {**judgement.success.published, **judgement.success.env}
+        if judgement.success is not None and (judgement.success.published or judgement.success.env):
+            visible.finish(number, {**judgement.success.published, **judgement.success.env})
     return told, judgements
 
 

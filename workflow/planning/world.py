@@ -14,7 +14,7 @@ from workflow.model import Reason, Status, Step, Workflow
 from workflow.planning import globs
 from workflow.planning import ledger as ledgers
 from workflow.planning.digests import Digests
-from workflow.planning.evidence import Evidence, Success, differences, gather, outputs_of
+from workflow.planning.evidence import Evidence, Programs, Success, differences, gather, outputs_of
 from workflow.planning.git_changes import Unchanged
 from workflow.planning.ledger import Ledger
 
@@ -69,6 +69,8 @@ class World:
         self.digests = Digests(os.path.join(cache, "digests"), machine)
         self.ledger = Ledger(cache, workflow.name)
         self._by_number = {step.number: step for step in workflow.steps}
+        self._by_name = {step.name: step for step in workflow.steps}
+        self._programs: Programs = {}
         self._writers = self.ledger.writers(workflow.steps)
         self._has_run: set[str] = set()
 
@@ -92,6 +94,8 @@ class World:
             upstream=self._upstream(step),
             path_variable=self._path_variable,
             left_out=self._left_out,
+            with_code=self._workflow.smart.ignores_comments,
+            programs=self._programs,
         )
         if evidence.objections:
             reasons = tuple(Reason("forced", f"never reused: {why}") for why in evidence.objections)
@@ -129,7 +133,7 @@ class World:
         names = dict.fromkeys(
             name for path in success.outputs for name in self._writers.get(path, [])[self._place(path, step.name) + 1 :]
         )
-        return [it for it in self._workflow.steps if it.name in names and it.number > step.number]
+        return [it for name in names if (it := self._by_name[name]).number > step.number]
 
     def _place(self, path: str, name: str) -> int:
         line = self._writers.get(path, [])
@@ -173,6 +177,7 @@ class World:
 
     def begins(self, step: Step, disk: Disk) -> None:
         """Note that a step runs: until it has succeeded, nothing is known of it, even if we die."""
+        self._programs.clear()  # a step may install another one
         if self.ledger.get(step.name) is not None:
             self.ledger.begin(step.name, disk)
         self._has_run.add(step.name)
@@ -204,6 +209,8 @@ class World:
             upstream={},
             path_variable=self._path_variable,
             left_out=self._left_out,
+            with_code=self._workflow.smart.ignores_comments,
+            programs=self._programs,
         )
         outputs = outputs_of(step, self._workflow.project, self.digests)
         own = set(outputs)
