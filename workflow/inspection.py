@@ -16,13 +16,17 @@ from workflow.model import Attempt, Failure, Reason, Status, Step, Workflow
 from workflow.opening import Options, checkpoint_root, open_run, resume_command, step_number
 from workflow.planning import documents
 from workflow.planning.decision import decide
+from workflow.planning.explanation import evidence_document
 from workflow.planning.fingerprint import fingerprint, manifest
+from workflow.planning.foresight import foresee
 from workflow.planning.going_back import going_back, sentence, take_back
 from workflow.planning.held_outputs import hold_outputs, missing_notice
 from workflow.planning.picture import Picture, picture
 from workflow.planning.record import nothing_recorded, read_record
 from workflow.planning.recovery_plan import recovery_of
+from workflow.planning.world import Judgement
 from workflow.reporting.waiting import approve_command
+from workflow.reusing import is_smart, world_of
 from workflow.session import environment, project_directory
 
 
@@ -43,13 +47,23 @@ def plan_of(options: Options) -> dict[str, Any]:
     if layout is not None and opened.request.revalidate:
         hold_outputs(layout, workflow, recorded)
     decisions = decide(workflow.steps, order, recorded.facts, opened.request, recorded.markers)
-    if layout is None:
-        return documents.plan_document(None, workflow, order, decisions, notices)
-    if workflow.checkpoints.validate_on_resume:
-        missing = missing_notice(workflow, decisions, recorded.markers, layout.run_id)
-        notices += [] if missing is None else [missing[0]]
-    recovery = recovery_of(layout, workflow, order, decisions)
-    return documents.plan_document(layout.run_id, workflow, order, decisions, notices, recovery)
+    judgements: dict[int, Judgement] = {}
+    if is_smart(options, workflow):
+        world = world_of(options, workflow, opened.root, environment())
+        decisions, judgements = foresee(world, workflow, order, decisions)
+        notices += world.problems
+    recovery = None
+    if layout is not None:
+        if workflow.checkpoints.validate_on_resume:
+            missing = missing_notice(workflow, decisions, recorded.markers, layout.run_id)
+            notices += [] if missing is None else [missing[0]]
+        recovery = recovery_of(layout, workflow, order, decisions)
+    run_id = None if layout is None else layout.run_id
+    document = documents.plan_document(run_id, workflow, order, decisions, notices, recovery)
+    for step in document["steps"] if judgements else ():
+        if step["step"] in judgements:
+            step["evidence"] = evidence_document(judgements[step["step"]])
+    return document
 
 
 def choose_run(root: CheckpointRoot, run_id: str | None) -> RunLayout:

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from workflow import errors, expiry
 from workflow.checkpoint import durable, history, locks, records, store
@@ -28,6 +28,11 @@ from workflow.planning.held_outputs import hold_outputs
 from workflow.planning.outcome import is_left_failed, run_status, with_past
 from workflow.planning.record import Recorded, nothing_recorded
 from workflow.recovery import go_back, mind_interrupted, recover, warn_of_changes, warn_of_missing
+from workflow.reusing import candidates
+
+if TYPE_CHECKING:
+    from workflow.execution.reuse import Reuse
+    from workflow.planning.world import World
 
 
 class Surroundings(NamedTuple):
@@ -52,9 +57,12 @@ class Invocation:
         observers: Sequence[Observer],
         now_at: float,
         around: Surroundings,
+        world: World | None,
     ) -> None:
+        """`world`: what steps are held against before they run; None: none is reused."""
         self.options = options
         self.around = around
+        self.world = world
         self.opened = opened
         self.workflow = opened.workflow
         self.layout = layout
@@ -104,8 +112,19 @@ class Invocation:
             variables=dict(pair for step in self.workflow.steps for pair in step.params),
             values=values,
             is_parallel=self.jobs > 1,
+            is_smart=self.world is not None,
         )
         return self.drive(recorded, decisions, MasterWriter(self.disk, self.layout, facts), values, approve)
+
+    def reuse(
+        self, decisions: dict[int, Decision], put: Callable[[object], None], values: Mapping[str, str]
+    ) -> Reuse | None:
+        """Return what looks at steps before they run; None where none is to be reused."""
+        if self.world is None:
+            return None
+        from workflow.execution.reuse import Reuse
+
+        return Reuse(self.world, self.disk, self.layout.run_id, candidates(decisions), put, values)
 
     def tell(self, event: Event) -> None:
         for observer in self.observers:
@@ -203,6 +222,7 @@ class Invocation:
         snapshotting = Snapshotting(
             self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
         )
+        reuse = self.reuse(decisions, inbox.put, values)
         named_locks = NamedLocks(self.around.locks_directory, self.disk, self.layout.path)
         inbox.catch_signals()
         try:
@@ -223,11 +243,14 @@ class Invocation:
                 slots=Slots(self.jobs, self.workflow.limits, named_locks),
                 approvals=Approvals(self.layout, self.disk, approve, self.around.user),
                 snapshotting=snapshotting,
+                reuse=reuse,
                 keep_going=self.options.keep_going,
             )
             exit_code = engine.run()
             board = engine.board
             executor.close(board.uncommitted)
+            for text in reuse.close() if reuse is not None else ():
+                self.tell(Notice(text))
             error = board.error
             statuses = with_past(board.statuses, recorded)
             status = run_status(statuses, self.workflow)

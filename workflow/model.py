@@ -25,6 +25,28 @@ class Source(NamedTuple):
         return f"{self.path}:{self.line}" if self.line else self.path
 
 
+class Input(NamedTuple):
+    """Files a step depends on: a path, a directory (all below it) or a pattern, from its working directory.
+
+    `empty` says what it means when it stands for nothing: `error`, `warn` or `ignore`.
+    """
+
+    pattern: str
+    empty: str = "warn"
+
+
+class Smart(NamedTuple):
+    """Whether and how steps are reused whose world has not changed. `changes` is `content` or `git`, against `base`.
+
+    `ignores_comments`: an edit of nothing but comments in a shell script does not count.
+    """
+
+    enabled: bool = False
+    ignores_comments: bool = False
+    changes: str = "content"
+    base: str = "HEAD"
+
+
 class Retries(NamedTuple):
     """When an attempt that failed is followed by another.
 
@@ -118,6 +140,8 @@ class Step:
     on_interrupt: str = "rerun"
     group: str | None = None
     rules: Rules = NO_RULES
+    inputs: tuple[Input, ...] = ()
+    side_effects: str = "none"
 
     @property
     def label(self) -> str:
@@ -193,6 +217,7 @@ class Workflow:
     time_limit_s: float | None = None
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     limits: Limits = field(default_factory=Limits)
+    smart: Smart = field(default_factory=Smart)
     policy: str | None = field(default=None, compare=False)
     said_at: Mapping[str, Source] = field(default_factory=dict, compare=False, repr=False)
 

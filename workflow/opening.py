@@ -58,6 +58,8 @@ class Options(NamedTuple):
     checkpoint_interval_s: float | None = None
     max_snapshots: int | None = None
     policy: str | None = None
+    is_smart: bool | None = None
+    changed_since: str | None = None
     params: Mapping[str, str] = {}
     extra_environment: Mapping[str, str] = {}
     checkpoint_dir: str | None = None

@@ -17,6 +17,7 @@ from workflow.errors import UsageError, WorkflowError
 from workflow.events import Observer
 from workflow.invocation import Invocation, Surroundings
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run
+from workflow.reusing import is_smart, world_of
 
 __all__ = [
     "NEWEST",
@@ -130,11 +131,13 @@ def _go(
     approve: Callable[[str], bool] | None,
 ) -> int:
     now_at = time.time()
+    # Before anything is made: git may have something to say against it.
+    world = world_of(options, opened.workflow, opened.root, os.environ) if is_smart(options, opened.workflow) else None
     layout = opened.layout or _create(opened, disk, now_at)
     lock = opened.lock or locks.acquire_run(layout)
     try:
         around = Surroundings(os.environ, user_name(), library_directory(), locks_directory(), project_directory())
-        this = Invocation(options, opened, layout, disk, observers, now_at, around)
+        this = Invocation(options, opened, layout, disk, observers, now_at, around, world)
         exit_code = this.go(ask, approve)
         if this.is_unwanted:
             expiry.remove_own(disk, layout)

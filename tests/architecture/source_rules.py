@@ -15,10 +15,10 @@ FLOORS = (
     ("planning",),
     ("execution", "reporting"),
     ("in_force",),
-    ("opening",),  # session is the composition root in nine files, each resting on those before it
+    ("opening",),  # session is the composition root in ten files, each resting on those before it
     ("upkeep",),
     ("expiry",),
-    ("recovery", "unkept", "packing"),
+    ("recovery", "unkept", "packing", "reusing"),
     ("invocation",),
     ("session",),
     ("inspection",),

@@ -80,6 +80,7 @@ class MasterFacts:
         variables: Mapping[str, str],
         values: dict[str, str],
         is_parallel: bool = False,
+        is_smart: bool = False,
     ) -> None:
         """`variables` are the parameters; `values` what steps published, kept up to date by its owner."""
         self.layout = layout
@@ -93,6 +94,7 @@ class MasterFacts:
         self.variables = dict(variables)
         self.values = values
         self.is_parallel = is_parallel
+        self.is_smart = is_smart
 
     def document(
         self, statuses: Mapping[int, Status], running: Sequence[tuple[int, int]], status: RunStatus, now_at: float
@@ -101,6 +103,7 @@ class MasterFacts:
         done = [number for number, it in statuses.items() if it in DONE]
         failed = [number for number, it in statuses.items() if it is Status.FAILED]
         skipped = [number for number, it in statuses.items() if it is Status.SKIPPED]
+        reused = sorted(number for number, it in statuses.items() if it is Status.REUSED)
         over = {*done, *failed, *skipped}
         pending = [step.number for step in self.workflow.steps if step.number not in over]
         in_hand = sorted((step, worker) for worker, step in running)
@@ -129,14 +132,18 @@ class MasterFacts:
             "total_steps": len(self.workflow.steps),
             "execution_mode": {
                 "auto": self.is_auto,
-                "smart_execution": False,
+                "smart_execution": self.is_smart,
                 "parallel": self.is_parallel,
                 "dry_run": False,
             },
             "environment": self.environment,
             "metadata": {"user": self.user, "hostname": os.uname().nodename, "pid": os.getpid()},
             "parallel_execution": {"enabled": self.is_parallel, "groups": groups},
-            "smart_execution": {"enabled": False, "skipped_steps": [], "skip_reason": None},
+            "smart_execution": {
+                "enabled": self.is_smart,
+                "skipped_steps": reused,
+                "skip_reason": "no_relevant_changes" if reused else None,
+            },
             "run_id": run_id,
             "created_at": started,
             "updated_at": now,

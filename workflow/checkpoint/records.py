@@ -134,6 +134,11 @@ class StepRecord(NamedTuple):
     snapshots: tuple[str, ...] = ()
 
     @property
+    def is_done(self) -> bool:
+        """Whether the step is complete with it, and gets its marker."""
+        return self.status in (Status.SUCCEEDED, Status.REUSED)
+
+    @property
     def duration_s(self) -> float:
         """Seconds of the last attempt; 0.0 when nothing ran."""
         if not self.attempts or self.attempts[-1].ended_at is None:

@@ -21,13 +21,14 @@ COMMANDS = {
     "mark": "workflow.cli.marking",
     "approve": "workflow.cli.marking",
     "graph": "workflow.cli.graph",
+    "explain": "workflow.cli.explaining",
     "checkpoint": "workflow.cli.checkpoint",
     "doctor": "workflow.cli.doctor",
     "schema": "workflow.cli.looking",
     "lint": "workflow.cli.looking",
 }
 ALIASES = {"checkpoints": "checkpoint"}
-LATER = ("explain", "report", "init", "metrics")
+LATER = ("report", "init", "metrics")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -157,6 +158,7 @@ workflow runs numbered shell steps and, after any crash, carries on where it was
   workflow status [RUN]         where a run stands and how to go on
   workflow logs [RUN] [STEP]    what the steps said; -f follows
   workflow graph [SOURCE]       the picture of the steps: what waits for what
+  workflow explain STEP         why a step would run or be reused
   workflow mark RUN STEP        --done or --pending: your word on a step
   workflow approve [RUN] STEP   say yes to a step that asks; --reject says no
   workflow checkpoint VERB      list, show, validate, clean, pack and go back: see its --help

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # Options of the contract whose behaviour comes later: refused, never ignored.
 LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
-    "smart": (("--smart",), True),
     "metrics_interval": (("--metrics-interval",), False),
     "git": (("--git",), True),
     "archive": (("--archive",), True),
@@ -30,7 +29,7 @@ MOST_JOBS = 512
 MOST_STEPS = 1_000_000
 MOST_SNAPSHOTS = 10_000
 # Their opposites say what this version does anyway.
-MOOT_OPTIONS = ("--no-smart", "--no-git", "--no-archive")
+MOOT_OPTIONS = ("--no-git", "--no-archive")
 
 
 def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,6 +122,15 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
             "is_parallel",
             default=None,
             help="Run groups and independent steps side by side (the default), or all one after another.",
+        ),
+        click.option(
+            "--smart/--no-smart",
+            "is_smart",
+            default=None,
+            help="Reuse steps whose world has not changed since their last success, or run them all (the default).",
+        ),
+        click.option(
+            "--changed-since", metavar="REV", help="Reuse steps whose inputs are as in REV, a revision of git."
         ),
         click.option(
             "-k", "--keep-going", is_flag=True, help="After a failure, go on with what does not depend on it."
@@ -273,6 +281,8 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
         jobs=given["jobs"],
         is_parallel=given["is_parallel"],
         keep_going=given["keep_going"],
+        is_smart=given["is_smart"],
+        changed_since=given["changed_since"],
         checkpoint_every=every if given["checkpoint_every"] is None else given["checkpoint_every"],
         checkpoint_interval_s=interval_s,
         max_snapshots=given["max_snapshots"],

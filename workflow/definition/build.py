@@ -79,6 +79,7 @@ def build(
         limits=limits,
         policy=None if policy is None else policy.path,
         said_at=settings.said_at(raw.top),
+        smart=options.smart(raw.values),
     )
 
 
@@ -147,6 +148,8 @@ def _step(
         values.get("on_interrupt", "rerun"),
         group,
         own_rules,
+        options.inputs(raw),
+        values.get("side_effects", "none"),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from workflow.definition.files import absolute_path, near_help, shown_path
 from workflow.definition.raw import RawStep
 from workflow.errors import Problem, one_line
+from workflow.model import Input, Smart
 
 LONGEST_DURATION_S = 3650 * 86400
 _DURATION = re.compile(r"(?:([0-9.]+)d)? ?(?:([0-9.]+)h)? ?(?:([0-9.]+)m)? ?(?:([0-9.]+)s?)?")
@@ -90,6 +91,28 @@ def timeout_s(raw: RawStep, problems: list[Problem]) -> float | None:
     if seconds is None:
         problems.append(raw.option_problem("timeout", duration_problem("timeout", value)))
     return seconds
+
+
+def inputs(raw: RawStep) -> tuple[Input, ...]:
+    """Return the declared inputs as they were written."""
+    value = raw.values.get("inputs", [])
+    items = [value] if isinstance(value, str) else value
+    return tuple(
+        Input(item) if isinstance(item, str) else Input(item["path"], item.get("empty", "warn")) for item in items
+    )
+
+
+def smart(values: Mapping[str, Any]) -> Smart:
+    """Return what the word `smart` at the top says."""
+    said = values.get("smart", False)
+    if isinstance(said, bool):
+        return Smart(enabled=said)
+    return Smart(
+        enabled=said.get("enabled", True),
+        ignores_comments=said.get("comments") == "ignore",
+        changes=said.get("changes", "content"),
+        base=said.get("base", "HEAD"),
+    )
 
 
 def outputs(raw: RawStep) -> tuple[str, ...]:

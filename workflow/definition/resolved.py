@@ -9,11 +9,21 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from workflow.definition.settings import checkpoint_settings, section
-from workflow.model import NO_RULES, Limits, Repeat, Retries, Rules, Source, Step, Workflow
+from workflow.model import NO_RULES, Input, Limits, Repeat, Retries, Rules, Smart, Source, Step, Workflow
 
 _PAIRS = ("env", "params")
 _LISTS = ("interpreter", "needs", "outputs")
-_PLAIN = ("script", "text", "content_digest", "working_directory", "timeout_s", "interactive", "on_interrupt", "group")
+_PLAIN = (
+    "script",
+    "text",
+    "content_digest",
+    "working_directory",
+    "timeout_s",
+    "interactive",
+    "on_interrupt",
+    "group",
+    "side_effects",
+)
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Step)}
 
 
@@ -35,6 +45,9 @@ def resolved(workflow: Workflow) -> dict[str, Any]:
     limits = _changed(workflow.limits, Limits())
     if limits:
         document["limits"] = limits
+    smart = _changed(workflow.smart, Smart())
+    if smart:
+        document["smart"] = smart
     document["steps"] = [_step_document(step) for step in workflow.steps]
     return document
 
@@ -50,6 +63,7 @@ def from_resolved(document: dict[str, Any]) -> Workflow:
             time_limit_s=document.get("time_limit_s"),
             checkpoints=checkpoint_settings(document.get("checkpoints", {})),
             limits=Limits(**document.get("limits", {})),
+            smart=Smart(**document.get("smart", {})),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"this is no resolved workflow: {type(error).__name__}: {error}") from error
@@ -72,6 +86,8 @@ def _step_document(step: Step) -> dict[str, Any]:
         if value:
             # A mapping reads best, and JSON keeps its order; names are unique by then.
             entry[key] = dict(value)
+    if step.inputs:
+        entry["inputs"] = [list(item) for item in step.inputs]
     if step.rules is not NO_RULES:
         rules = _rules_document(step.rules)
         if rules:
@@ -107,6 +123,8 @@ def _step(entry: dict[str, Any]) -> Step:
     for key in _PAIRS:
         if key in fields:
             fields[key] = tuple(fields[key].items())
+    if "inputs" in fields:
+        fields["inputs"] = tuple(Input(*item) for item in fields["inputs"])
     if "rules" in fields:
         fields["rules"] = _rules(fields["rules"])
     return Step(**fields)

@@ -9,15 +9,12 @@ OPTIONS_PAGE = "docs/reference/options.md"
 
 LATER: dict[str, dict[str, str]] = {
     "workflow": {
-        "smart": "running only what changed",
         "hooks": "commands at the start and end of a run",
         "git": "a commit for each step",
     },
     "step": {
         "secrets": "values kept out of logs and records",
-        "inputs": "files a step depends on",
         "carry_state": "handing the state of the shell to later steps",
-        "side_effects": "saying what a step changes outside the project",
         "archive": "keeping copies of files",
     },
     "checkpoints": {},

@@ -18,6 +18,7 @@ class Board:
     """The steps in hand, those being committed, and why the run stops, if it does.
 
     `root` is the first step whose failure stops the run; `is_closed` says that everything it stopped has ended.
+    `looked_at` are steps whose world is being looked at, to see whether they must run.
     `tolerated` are failed steps with `continue_on_error`. `uncommitted` holds, by worker, attempts that ended well
     and could not be recorded.
     """
@@ -28,6 +29,7 @@ class Board:
         self.in_hand: dict[int, InHand] = {}
         self.committing: dict[int, StepRecord] = {}
         self._ended: InHand | None = None
+        self.looked_at: set[int] = set()
         self.unsubmitted: list[StepRecord] = []
         self.tolerated: set[int] = set()
         self.uncommitted: dict[int, tuple[RunningNote, ...]] = {}
@@ -47,7 +49,7 @@ class Board:
 
     @property
     def is_idle(self) -> bool:
-        return not self.in_hand and not self.committing and self._ended is None
+        return not (self.in_hand or self.committing or self.looked_at) and self._ended is None
 
     def move(self, number: int, status: Status) -> None:
         """Change the status of a step; staying where it is, is no move. Raises InvariantError for one that is wrong."""

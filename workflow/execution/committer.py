@@ -63,7 +63,7 @@ class Committer:
 
     def submit(self, record: StepRecord) -> None:
         """Record an outcome. With durability `process` it is answered before this returns, and settled behind."""
-        if self._durability == "full" or record.status is not Status.SUCCEEDED:
+        if self._durability == "full" or not record.is_done:
             self._jobs.put(self._staged(record) or record)
             return
         self._answer(record)
@@ -84,7 +84,7 @@ class Committer:
         more on the turns than on the files. What is left to the thread are the calls that wait for the disk.
         """
         # A step with outputs goes by itself: a flush that failed for one must fail its commit, not be asked twice.
-        is_together = record.status is Status.SUCCEEDED and not record.files
+        is_together = record.is_done and not record.files
         if not is_together or self._is_waiting or time.monotonic() < self._one_by_one_until:
             return None
         try:
@@ -99,7 +99,7 @@ class Committer:
                 commits.commit_iteration(
                     self._disk, self._layout, record, epoch=self._epoch, durability=self._durability
                 )
-            elif record.status is Status.SUCCEEDED:
+            elif record.is_done:
                 commits.commit_done(
                     self._disk,
                     self._layout,
@@ -169,9 +169,9 @@ class Committer:
     def _settle(self, records: list[StepRecord]) -> None:
         started = time.monotonic()
         for record in records:
-            if record.status is not Status.SUCCEEDED:
+            if not record.is_done:
                 self._answer(record)
-        done = [record for record in records if record.status is Status.SUCCEEDED]
+        done = [record for record in records if record.is_done]
         try:
             if done:
                 commits.settle(self._disk, self._layout, done)

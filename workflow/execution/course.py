@@ -17,12 +17,14 @@ from workflow.execution.executor import Executor, Start
 from workflow.execution.in_hand import InHand
 from workflow.execution.inbox import Inbox
 from workflow.execution.judging import Judge, verdict
+from workflow.execution.reuse import Looked, Remark, Reuse
 from workflow.execution.slots import Slots
 from workflow.execution.telling import Teller
 from workflow.model import NO_RULES, Attempt, Decision, Failure, Reason, Status, Step
 from workflow.planning.record import Recorded
 from workflow.planning.schedule import Schedule
 from workflow.planning.visibility import Visibility
+from workflow.planning.world import said
 
 
 class Course:
@@ -43,6 +45,7 @@ class Course:
         schedule: Schedule,
         visible: Visibility | None,
         judge: Judge,
+        reuse: Reuse | None,
         end: Callable[[Step, StepRecord], None],
     ) -> None:
         self._layout = layout
@@ -58,7 +61,9 @@ class Course:
         self._schedule = schedule
         self._visible = visible
         self._judge = judge
-        self._end = end
+        self._reuse = reuse
+        self._hand_over = end
+        self._reasons: dict[int, Reason] = {}
         self._iterations: dict[int, int] = {}
         # A step between two attempts has passed its condition.
         self._tested: set[int] = set(recorded.waits)
@@ -67,6 +72,12 @@ class Course:
     def begin(self, step: Step) -> None:
         """Start a step that is ready and fits, or say why not. Also called when it was put back after a wait."""
         number, rules = step.number, step.rules
+        if self._reuse is not None and self._reuse.wants(number):
+            self._slots.give_back(step)
+            self._board.looked_at.add(number)
+            seen = self._reuse.published if self._visible is None else self._visible.seen_by(number)
+            self._reuse.look(step, seen)
+            return
         if rules is NO_RULES:
             self._start(step, in_hand.RUN)
             return
@@ -79,6 +90,41 @@ class Course:
             self._start(step, in_hand.IF)
         else:
             self._run(step)
+
+    def hear(self, event: Looked | Remark) -> None:
+        """Go on with a step whose world was looked at: it is reused, or ready to run with all the reasons why."""
+        if isinstance(event, Remark):
+            self._teller.tell(Notice(event.text))
+            return
+        judgement = event.judgement
+        step, number = judgement.step, judgement.step.number
+        self._board.looked_at.discard(number)
+        for item in step.inputs:
+            if item.pattern in judgement.evidence.empty and item.empty != "ignore":
+                message = f"nothing matches its input {one_line(item.pattern)}"
+                if item.empty == "error" and self._board.may_start:
+                    self._refuse(step, Status.FAILED, Failure("input_missing", message), message)
+                    return
+                self._teller.tell(Notice(f"step {one_line(step.title)}: {message}"))
+        if judgement.reasons:
+            self._reasons[number] = Reason(judgement.reasons[0].code, said(judgement.reasons))
+        elif self._board.may_start:
+            record = self._judge.reused(self._unstarted(step), judgement)
+            try:
+                self._executor.restore(step, record.outputs, record.env)
+            except NotRecordedError as error:
+                self._board.give_up(error)
+            else:
+                self._end(step, record)
+                return
+        self._schedule.put_back(number)
+
+    def _end(self, step: Step, record: StepRecord) -> None:
+        if self._reuse is not None:
+            self._reuse.ends(record)
+            if record.is_done:
+                self._reuse.published.update({**record.outputs, **record.env})
+        self._hand_over(step, record)
 
     def _is_approved(self, step: Step) -> bool:
         answer = self._approvals.answer(step)
@@ -143,7 +189,7 @@ class Course:
         number, board = step.number, self._board
         past = self._past.get(number, ())
         attempt = past[-1].number + 1 if past else 1
-        reason = self._decisions[number].reasons[0]
+        reason = self._reasons.get(number) or self._decisions[number].reasons[0]
         started_at = time.time()
         log_offset = 0
         try:

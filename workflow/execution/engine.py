@@ -25,6 +25,7 @@ from workflow.execution.course import Course
 from workflow.execution.executor import Executor
 from workflow.execution.inbox import Inbox, SignalCame
 from workflow.execution.judging import KILLED, Judge
+from workflow.execution.reuse import Looked, Remark, Reuse
 from workflow.execution.slots import Slots
 from workflow.execution.snapshotting import Snapshotting
 from workflow.execution.telling import Teller
@@ -67,9 +68,10 @@ class Engine:
         slots: Slots,
         approvals: Approvals,
         snapshotting: Snapshotting,
+        reuse: Reuse | None = None,
         keep_going: bool = False,
     ) -> None:
-        """`recorded` is what is known of steps that ran before; `keep_going`: one failure does not stop the rest."""
+        """`recorded`: what is known of earlier runs of steps; `reuse` looks at steps; `keep_going`: past a failure."""
         self._workflow = workflow
         self._layout = layout
         self._inbox = inbox
@@ -102,6 +104,7 @@ class Engine:
             schedule=self._schedule,
             visible=self._visible,
             judge=self._judge,
+            reuse=reuse,
             end=self._end,
         )
         self._timers: list[tuple[float, int]] = []  # steps between two attempts, by the time of the next
@@ -231,6 +234,8 @@ class Engine:
             self._on_worker_gone(event)
         elif isinstance(event, CommitFailed):
             self._on_commit_failed(event)
+        elif isinstance(event, Looked | Remark):
+            self._course.hear(event)
         else:
             raise InvariantError(f"an event nobody knows: {event!r}")
 
@@ -268,7 +273,7 @@ class Engine:
         self._slots.give_back(step)
         if record.status is Status.WAITING:
             return
-        published = {**record.outputs, **record.env} if record.status is Status.SUCCEEDED else {}
+        published = {**record.outputs, **record.env} if record.is_done else {}
         if published:
             self._master.publish(published)
             if self._visible is not None:
@@ -277,7 +282,7 @@ class Engine:
                 self._executor.publish(number, published)
         if record.status is Status.FAILED and step.rules.continue_on_error:
             board.tolerated.add(number)
-        is_good = record.status in (Status.SUCCEEDED, Status.SKIPPED) or number in board.tolerated
+        is_good = record.is_done or record.status is Status.SKIPPED or number in board.tolerated
         cause = board.root if record.status is Status.CANCELLED and board.root is not None else number
         self._schedule.finish(number, None if is_good else cause)
         if not is_good and record.status is Status.FAILED:
@@ -307,7 +312,7 @@ class Engine:
         self._teller.tell_start_of(number)
         self._is_master_stale = True
         self._snapshots.on_recorded(record)
-        if record.status is not Status.SUCCEEDED and record.worker:
+        if not record.is_done and record.worker:
             self._executor.is_recorded(record.worker)
         if record.status is Status.RUNNING:
             self._on_iterated(record)

@@ -68,6 +68,9 @@ class Executor(Protocol):
     def end_leftovers(self, worker: int, step: Step, *, whole_session: bool, is_alone: bool) -> None:
         """End what is left of a step that did not end well. `is_alone`: nothing else is running."""
 
+    def restore(self, step: Step, outputs: Mapping[str, str], env: Mapping[str, str]) -> None:
+        """Put back what a reused step published, as if it had just done so. Raises NotRecordedError."""
+
     def publish(self, number: int, published: Mapping[str, str]) -> None:
         """Give values of a finished step to all steps to come."""
 

@@ -12,6 +12,7 @@ from workflow.execution import in_hand, outcome, processes, retrying
 from workflow.execution.in_hand import InHand
 from workflow.execution.ladder import KILL
 from workflow.model import Attempt, Failure, Status
+from workflow.planning.world import Judgement, reused
 
 Manifests = Mapping[int, tuple[str, dict[str, str]]]
 KILLED = 128 + 9
@@ -75,6 +76,17 @@ class Judge:
         failure = failure or judged.failure
         status = Status.SUCCEEDED if failure is None else Status.FAILED
         return record._replace(status=status, failure=failure)
+
+    def reused(self, hand: InHand, judgement: Judgement) -> StepRecord:
+        """Return the record of a step that is not run, because nothing of its world has changed since it succeeded."""
+        success = judgement.success
+        values = ({}, {}) if success is None else (success.published, success.env)
+        now_at = time.time()
+        hand.reason = reused(judgement)
+        # It has no attempt of its own; this one says when it was seen to be complete.
+        seen = Attempt(0, hand.attempt.epoch, now_at, now_at, 0)
+        record = self._record(hand, outcome.Outcome(None, *values), (seen,))
+        return record._replace(status=Status.REUSED, worker=None, executor="reuse")
 
     def refused(self, hand: InHand, past: tuple[Attempt, ...], status: Status, failure: Failure | None) -> StepRecord:
         """Return the record of a step that was not run: skipped, rejected, or with a condition that failed."""

@@ -81,7 +81,7 @@ class Snapshotting:
         number, status = record.step.number, record.status
         self._tasks.put(record, self._epoch)
         self._recorded_now += 1
-        if status is Status.SUCCEEDED:
+        if record.is_done:
             self._completed += 1
             if self._task_interval is not None and self._completed >= self._task_interval:
                 self._is_auto_due = self.is_due = True

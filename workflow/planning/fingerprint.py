@@ -29,6 +29,8 @@ def manifest(step: Step) -> Manifest:
         content[f"param.{name}"] = value
     for position, path in enumerate(step.outputs):
         content[f"output.{position}"] = path
+    for position, item in enumerate(step.inputs):
+        content[f"input.{position}"] = item.pattern
     if step.interactive:
         content["interactive"] = "true"
     if step.rules is not NO_RULES:

@@ -172,7 +172,7 @@ def _second(at: int) -> str | None:
 
 
 def _of_record(record: StepRecord, epoch: int) -> Task:
-    if record.status is not Status.SUCCEEDED:
+    if not record.is_done:
         task = _of_attempts(record.step.name, record.attempts)
         # Of a loop that goes on, how far it is: who goes back to this takes up the loop there.
         return task if record.step.rules.repeat is None else {**task, "iterations": record.iteration}

@@ -1,0 +1,48 @@
+"""`explain`: why a step would run or be reused."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from workflow.errors import printable
+from workflow.opening import Options
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("step", metavar="STEP")
+@click.option("--source", metavar="SOURCE", help="The definition, when it is not workflow.yaml or steps/.")
+@click.option("--changed-since", metavar="REV", help="As git tells it: what differs from REV.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
+@click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
+@click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
+def explain(
+    step: str,
+    source: str | None,
+    changed_since: str | None,
+    as_json: bool,
+    as_format: str | None,
+    checkpoint_dir: str | None,
+) -> int:
+    """Say every reason at once why STEP (number or name) would run in a new run with --smart, or be reused.
+
+    With what was there at its last success and now, and what was edited of its script. Writes nothing.
+    """
+    from workflow.keeping.explaining import explain as explanation_of
+
+    options = Options(source=source, changed_since=changed_since, checkpoint_dir=checkpoint_dir, is_smart=True)
+    document, problems = explanation_of(options, step)
+    if as_json or as_format == "json":
+        from workflow.cli.printing import print_json
+
+        print_json(document)
+        return 0
+    from workflow.cli.printing import print_text, style_of_stdout
+    from workflow.reporting.explain_view import explain_text
+
+    for problem in problems:
+        print(f"note: {printable(problem)}", file=sys.stderr)
+    print_text(explain_text(document, colour=style_of_stdout().colour))
+    return 0

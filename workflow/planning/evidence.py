@@ -1,0 +1,292 @@
+"""What the world of a step is, and how it differs from the world of its last success.
+
+One record serves both: what is compared is what the reasons are told from, so they cannot disagree. A step is
+reused only when nothing differs and nothing is unknown; whatever cannot be looked at is a reason to run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from blake3 import blake3
+
+from workflow.errors import one_line
+from workflow.model import Reason, Step
+from workflow.planning import comments, fingerprint, globs
+from workflow.planning.digests import ABSENT, Digests, UnreadableError
+
+# `#!` lines are at most so long (Linux: BINPRM_BUF_SIZE).
+SHEBANG_BYTES = 256
+# Kept to show what was edited; a program of megabytes is told by its digest alone.
+LONGEST_SCRIPT_BYTES = 64 * 1024
+
+
+# What an interpreter with its arguments is, as part of a manifest.
+Programs = dict[tuple[str, ...], dict[str, str]]
+
+
+class Evidence(NamedTuple):
+    """The world of a step before it runs. Paths are relative to the project, or absolute where they were declared so.
+
+    `manifest` is what the definition says, `script` its text where that is not too long, `code` the digest of that
+    without comments (empty: not known).
+    `inputs` maps paths to what is there, `values` names of visible published values to their digests, `upstream`
+    outputs of steps it needs by name. `objections` say why it can never be reused, `empty` are patterns of inputs
+    that stand for nothing.
+    """
+
+    manifest: dict[str, str]
+    script: str
+    code: str
+    inputs: dict[str, str]
+    values: dict[str, str]
+    upstream: dict[str, str]
+    objections: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+
+
+class Success(NamedTuple):
+    """The last success of a step: its world, what it left, and where that is recorded.
+
+    `outputs` maps declared outputs to what they were, `published` and `env` are the values it published.
+    """
+
+    run_id: str
+    step: int
+    completed_at: str
+    duration_s: float
+    manifest: dict[str, str]
+    script: str
+    code: str
+    inputs: dict[str, str]
+    values: dict[str, str]
+    upstream: dict[str, str]
+    outputs: dict[str, str]
+    published: dict[str, str]
+    env: dict[str, str]
+
+
+def success_document(success: Success) -> dict[str, Any]:
+    return success._asdict()
+
+
+def success_of(document: Mapping[str, Any]) -> Success:
+    """Undo `success_document`. Raises ValueError for anything else."""
+    try:
+        found = Success(**document)
+    except TypeError as error:
+        raise ValueError(f"no record of a success: {error}") from error
+    mappings: tuple[object, ...] = (
+        found.manifest,
+        found.inputs,
+        found.values,
+        found.upstream,
+        found.outputs,
+        found.published,
+        found.env,
+    )
+    for mapping in mappings:
+        if not isinstance(mapping, dict) or not all(isinstance(it, str) for it in (*mapping, *mapping.values())):
+            raise ValueError("no record of a success: a mapping of texts is none")
+    return found
+
+
+def gather(
+    step: Step,
+    project: str,
+    digests: Digests,
+    *,
+    values: Mapping[str, str],
+    upstream: Mapping[str, str],
+    path_variable: str | None,
+    left_out: Collection[str] = (),
+    with_code: bool = False,
+    programs: Programs | None = None,
+) -> Evidence:
+    """Look at the world of a step. `left_out` are absolute directories that no pattern enters; never raises.
+
+    `values` are the published values it will see, `upstream` what is known of outputs of the steps it `needs`.
+    `with_code`: its script without comments is digested, too. `programs` keeps what interpreters are for other steps.
+    """
+    manifest = fingerprint.manifest(step)
+    objections = list(_never(step))
+    code = script = ""
+    try:
+        text, program = _script(step, project)
+        if len(text) <= LONGEST_SCRIPT_BYTES:
+            script = text.decode("utf-8", "surrogateescape")
+        known = {} if programs is None else programs
+        if program not in known:
+            known[program] = _interpreter(program, digests, path_variable)
+        manifest |= known[program]
+        if with_code and comments.is_shell(program):
+            code = comments.code_digest(text) or ""
+    except OSError as error:
+        objections.append(f"its script cannot be read ({error.strerror})")
+    base = os.path.normpath(os.path.join(project, step.working_directory))
+    expanded = globs.expand(base, [item.pattern for item in step.inputs], left_out)
+    inputs: dict[str, str] = {}
+    for path in expanded.paths:
+        # As it stands where that is the same: there may be ten thousand of them.
+        is_plain = base == project and not path.startswith(("/", ".."))
+        full = f"{base}/{path}" if is_plain else os.path.normpath(os.path.join(base, path))
+        try:
+            inputs[path if is_plain else shown(project, full)] = digests.of(full).text
+        except UnreadableError as error:
+            objections.append(f"its input {one_line(path)} cannot be read ({error.strerror})")
+    objections += [f"its input directory {one_line(path)} cannot be read" for path in expanded.unreadable]
+    return Evidence(
+        manifest,
+        script,
+        code,
+        inputs,
+        {name: text_digest(value) for name, value in values.items()},
+        dict(upstream),
+        tuple(objections),
+        tuple(expanded.empty),
+    )
+
+
+def outputs_of(step: Step, project: str, digests: Digests) -> dict[str, str]:
+    """Return what a step's declared outputs are now; an output that cannot be read is left out."""
+    found = {}
+    base = os.path.join(project, step.working_directory)
+    for name in step.outputs:
+        full = os.path.normpath(os.path.join(base, name))
+        try:
+            seen = digests.of(full)
+            found[shown(project, full)] = _tree(full, digests) if seen.text == "directory" else seen.text
+        except UnreadableError:
+            continue
+    return found
+
+
+def _tree(directory: str, digests: Digests) -> str:
+    hasher = blake3()
+    for path in globs.expand(directory, ["."]).paths:
+        seen = digests.of(os.path.join(directory, path))
+        hasher.update(f"{path}\0{seen.text}\0".encode("utf-8", "surrogateescape"))
+    return f"tree:{hasher.hexdigest()}"
+
+
+def differences(
+    success: Success, now: Evidence, outputs_now: Mapping[str, str], *, ignores_comments: bool
+) -> list[Reason]:
+    """Return every reason why a step must run that succeeded before, most telling first; empty: nothing differs."""
+    reasons: list[Reason] = []
+    old, new = dict(success.manifest), dict(now.manifest)
+    if old.get("content") != new.get("content") and ignores_comments and now.code and success.code == now.code:
+        old["content"] = new["content"]
+    reasons += _interpreters(old, new)
+    reasons += fingerprint.differences(old, new)
+    reasons += _paths(success.inputs, now.inputs)
+    for name in _changed(success.values, now.values):
+        reasons.append(Reason("upstream-changed", f"the published value {name} is another"))
+    for name in _changed(success.upstream, now.upstream):
+        reasons.append(Reason("upstream-changed", f"{one_line(name)} is another"))
+    for path, seen in success.outputs.items():
+        there = outputs_now.get(path, ABSENT.text)
+        if there == ABSENT.text and seen != ABSENT.text:
+            reasons.append(Reason("output-missing", one_line(path)))
+        elif there != seen:
+            reasons.append(Reason("output-changed", one_line(path)))
+    return reasons
+
+
+def _interpreters(old: dict[str, str], new: dict[str, str]) -> list[Reason]:
+    """Take the identity of the interpreter out of both; return what to say of it."""
+    before = {key: old.pop(key, "") for key in ("program", "program.digest")}
+    after = {key: new.pop(key, "") for key in ("program", "program.digest")}
+    if before == after:
+        return []
+    return [Reason("env-changed", f"its interpreter {one_line(after['program'])} is another")]
+
+
+def _paths(old: Mapping[str, str], new: Mapping[str, str]) -> list[Reason]:
+    reasons = []
+    for path in _changed(old, new):
+        before, after = old.get(path), new.get(path)
+        if after in (None, ABSENT.text) and before != ABSENT.text:
+            reasons.append(Reason("input-missing", one_line(path)))
+        elif before in (None, ABSENT.text):
+            reasons.append(Reason("input-new", one_line(path)))
+        else:
+            reasons.append(Reason("input-changed", one_line(path)))
+    return reasons
+
+
+def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return [key for key in sorted({**old, **new}) if old.get(key) != new.get(key)]
+
+
+def _never(step: Step) -> Sequence[str]:
+    """Return why a step is never reused, whatever its world."""
+    if step.side_effects == "external":
+        return ("side_effects: external",)
+    if step.interactive:
+        return ("it is interactive",)
+    if step.rules.approval:
+        return ("it asks a person",)
+    if step.rules.is_at_the_end:
+        return (f"if: {step.rules.condition}",)
+    if step.rules.test:
+        return ("its `if` is asked each time",)
+    if not step.inputs and not step.outputs:
+        return ("it declares neither inputs nor outputs",)
+    return ()
+
+
+def _script(step: Step, project: str) -> tuple[bytes, tuple[str, ...]]:
+    """Return the text of a step and the program with arguments that reads it. Raises OSError."""
+    if step.text is not None:
+        from workflow.model import TEXT_SHELL
+
+        return step.text.encode("utf-8", "surrogateescape"), step.interpreter or TEXT_SHELL
+    with open(os.path.join(project, step.script or ""), "rb") as file:
+        text = file.read()
+    if step.interpreter is not None:
+        return text, step.interpreter
+    first = text[:SHEBANG_BYTES].partition(b"\n")[0]
+    if first.startswith(b"#!"):
+        return text, tuple(os.fsdecode(first[2:]).split())
+    return text, ()
+
+
+def _interpreter(program: tuple[str, ...], digests: Digests, path_variable: str | None) -> dict[str, str]:
+    """Return which program runs a step, and what it is. An upgrade of it is a change of the step's world."""
+    names = [word for word in program if not word.startswith("-") and "=" not in word]
+    if len(names) > 1 and os.path.basename(names[0]) == "env":
+        names = names[1:]
+    if not names:
+        return {}
+    found = names[0] if os.sep in names[0] else _in_path(names[0], path_variable)
+    if found is None:
+        return {"program": names[0], "program.digest": ABSENT.text}
+    try:
+        real = os.path.realpath(found)
+        return {"program": found, "program.digest": digests.of(real).text}
+    except UnreadableError:
+        # A program that may be run and not read: told apart by what stat says.
+        status = os.stat(found)
+        return {"program": found, "program.digest": f"stat:{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"}
+
+
+def _in_path(name: str, path_variable: str | None) -> str | None:
+    for directory in (path_variable or os.defpath).split(os.pathsep):
+        path = os.path.join(directory or ".", name)
+        if os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    return None
+
+
+def text_digest(text: str) -> str:
+    """Return `blake3:<hex>` of a text; a value is not kept as it is where its digest says enough."""
+    return f"blake3:{blake3(text.encode('utf-8', 'surrogateescape')).hexdigest()}"
+
+
+def shown(project: str, path: str) -> str:
+    """Return a path from the project where it lies inside, so that a project may be moved."""
+    inside = os.path.relpath(path, project)
+    return path if inside.startswith(os.pardir) else inside

@@ -1,0 +1,72 @@
+"""What a run with reuse would do, as far as that can be told before anything has run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from workflow.errors import one_line
+from workflow.model import Choice, Decision, Reason, Step, Workflow
+from workflow.planning.visibility import Visibility
+from workflow.planning.world import Judgement, World, reused
+
+
+def foresee(
+    world: World, workflow: Workflow, order: Sequence[int], decisions: Mapping[int, Decision]
+) -> tuple[dict[int, Decision], dict[int, Judgement]]:
+    """Return the decisions with REUSE where nothing has changed and all reasons where something has; and the evidence.
+
+    A step whose evidence a step before it will make anew is told as one that runs; when the same bytes come of that,
+    the run reuses it all the same.
+    """
+    by_number = {step.number: step for step in workflow.steps}
+    visible = Visibility(workflow.steps, {})
+    judgements: dict[int, Judgement] = {}
+    told = dict(decisions)
+    running: dict[str, Step] = {}
+    remade: dict[str, Step] = {}
+    for number in order:
+        step, decision = by_number[number], decisions[number]
+        if not is_open(decision):
+            continue
+        judgement = world.judge(step, visible.seen_by(number))
+        judgements[number] = judgement
+        reasons = list(judgement.reasons)
+        if not judgement.is_never:
+            reasons += _upstream(step, judgement, running, remade, by_number)
+        if reasons:
+            told[number] = Decision(Choice.RUN, tuple(reasons))
+            running[step.name] = step
+            remade.update(dict.fromkeys(judgement.success.outputs if judgement.success else (), step))
+            continue
+        told[number] = Decision(Choice.REUSE, (reused(judgement),))
+        if judgement.success is not None and (judgement.success.published or judgement.success.env):
+            visible.finish(number, {**judgement.success.published, **judgement.success.env})
+    return told, judgements
+
+
+def is_open(decision: Decision) -> bool:
+    """Return whether a step would run only because this run has not run it: then it may be reused."""
+    return decision.choice is Choice.RUN and decision.reasons[0].code == "never-run"
+
+
+def _upstream(
+    step: Step,
+    judgement: Judgement,
+    running: Mapping[str, Step],
+    remade: Mapping[str, Step],
+    by_number: Mapping[int, Step],
+) -> list[Reason]:
+    before: dict[str, None] = {}
+    for number in step.needs or ():
+        if by_number[number].name in running:
+            before[by_number[number].title] = None
+    for path in judgement.evidence.inputs:
+        if path in remade and remade[path].number < step.number:
+            before[remade[path].title] = None
+    values = judgement.success.values if judgement.success is not None else {}
+    missing = [name for name in values if name not in judgement.evidence.values]
+    if missing and running and not before:
+        before[next(iter(running.values())).title] = None
+    if not before:
+        return []
+    return [Reason("upstream-changed", f"{one_line(title)} runs again") for title in before]

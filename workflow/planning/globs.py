@@ -1,0 +1,192 @@
+"""Declared inputs: patterns of paths, and the files they stand for now.
+
+`*`, `?` and `[…]` match within a name, `**` any number of directories, none included; names that begin with a dot are
+matched by patterns that begin with a dot. A path without any of these is itself; a directory stands for everything
+below it, hidden files too. `!PATTERN` takes files out again. Links to directories are followed, loops are not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Collection, Sequence
+from fnmatch import translate
+from functools import cache
+from typing import NamedTuple
+
+MAGIC = re.compile(r"[*?\[]")
+
+
+class Expanded(NamedTuple):
+    """The paths, relative to the base, sorted; and the patterns that stand for nothing.
+
+    A plain path that is not there is among the paths: that it is absent is a fact about it. `unreadable` are
+    directories that could not be looked into.
+    """
+
+    paths: list[str]
+    empty: list[str]
+    unreadable: list[str]
+
+
+def expand(base: str, patterns: Sequence[str], left_out: Collection[str] = ()) -> Expanded:
+    """Return what patterns stand for, from the directory `base`. `left_out` are absolute directories never entered."""
+    found: dict[str, None] = {}
+    empty: list[str] = []
+    walk = _Walk(base, frozenset(left_out))
+    for pattern in patterns:
+        if pattern.startswith("!"):
+            continue
+        before = len(walk.hits)
+        walk.match(pattern)
+        if len(walk.hits) == before:
+            empty.append(pattern)
+        found.update(dict.fromkeys(walk.hits))
+        walk.hits.clear()
+    for pattern in patterns:
+        if pattern.startswith("!"):
+            is_out = _matcher(pattern[1:])
+            found = {path: None for path in found if not is_out(path)}
+    return Expanded(sorted(found), empty, walk.unreadable)
+
+
+def is_meant(path: str, patterns: Sequence[str]) -> bool:
+    """Return whether patterns mean a path, relative to their base, that need not be there any more."""
+    return any(_matcher(it)(path) for it in patterns if not it.startswith("!")) and not any(
+        _matcher(it[1:])(path) for it in patterns if it.startswith("!")
+    )
+
+
+class _Walk:
+    def __init__(self, base: str, left_out: frozenset[str]) -> None:
+        self.base = base
+        self.hits: list[str] = []
+        self.unreadable: list[str] = []
+        self._left_out = left_out
+
+    def match(self, pattern: str) -> None:
+        path = os.path.normpath(pattern) if not pattern.endswith("/**") else pattern
+        if not MAGIC.search(pattern):
+            self._plain(path)
+            return
+        segments = [it for it in pattern.split("/") if it not in ("", ".")]
+        start = "/" if pattern.startswith("/") else ""
+        self._below(start, segments, ())
+
+    def _plain(self, path: str) -> None:
+        full = os.path.join(self.base, path)
+        try:
+            is_directory = stat.S_ISDIR(os.stat(full).st_mode)
+        except OSError:
+            is_directory = False
+        if is_directory:
+            self._everything(path, ())
+        self.hits.append(path)
+
+    def _below(self, at: str, segments: Sequence[str], above: tuple[tuple[int, int], ...]) -> None:
+        """Match the rest of a pattern from the directory `at` (relative to the base; empty: the base itself)."""
+        head, rest = segments[0], segments[1:]
+        if head == "**":
+            self._any_depth(at, rest, above)
+            return
+        if not MAGIC.search(head):
+            path = f"{at}/{head}" if at not in ("", "/") else at + head
+            if rest:
+                self._below(path, rest, above)
+            elif os.path.lexists(os.path.join(self.base, path)):
+                self.hits.append(path)
+            return
+        is_like = _name_matcher(head)
+        for name, path, is_directory in self._entries(at):
+            if not is_like(name):
+                continue
+            if not rest:
+                if not is_directory:
+                    self.hits.append(path)
+            elif is_directory:
+                self._below(path, rest, above)
+
+    def _any_depth(self, at: str, rest: Sequence[str], above: tuple[tuple[int, int], ...]) -> None:
+        chain = self._chain(at, above)
+        if chain is None:
+            return
+        if rest:
+            self._below(at, rest, chain)
+        for name, path, is_directory in self._entries(at):
+            if name.startswith("."):
+                continue
+            if is_directory:
+                self._any_depth(path, rest, chain)
+            elif not rest:
+                self.hits.append(path)
+
+    def _everything(self, at: str, above: tuple[tuple[int, int], ...]) -> None:
+        chain = self._chain(at, above)
+        if chain is None:
+            return
+        for _, path, is_directory in self._entries(at):
+            # An empty directory is a fact, too: one more or less changes what a step sees.
+            self.hits.append(path)
+            if is_directory:
+                self._everything(path, chain)
+
+    def _chain(self, at: str, above: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...] | None:
+        """Return the directories on the way down to `at` with it; None when it is one of them: a loop of links."""
+        try:
+            status = os.stat(os.path.join(self.base, at))
+        except OSError:
+            return None
+        here = (status.st_dev, status.st_ino)
+        return None if here in above else (*above, here)
+
+    def _entries(self, at: str) -> list[tuple[str, str, bool]]:
+        full = os.path.join(self.base, at)
+        if os.path.normpath(full) in self._left_out:
+            return []
+        try:
+            with os.scandir(full) as entries:
+                found = [(entry.name, _is_directory(entry)) for entry in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError:
+            self.unreadable.append(at or ".")
+            return []
+        start = "" if not at else at if at.endswith("/") else f"{at}/"
+        return [(name, f"{start}{name}", is_directory) for name, is_directory in sorted(found)]
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+@cache
+def _name_matcher(segment: str) -> Callable[[str], bool]:
+    like = re.compile(translate(segment)).match
+    is_for_hidden = segment.startswith(".")
+    return lambda name: (is_for_hidden or not name.startswith(".")) and like(name) is not None
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """Return whether a path is one that the pattern names, or lies below it."""
+    parts = []
+    for segment in os.path.normpath(pattern).split("/"):
+        if segment == "**":
+            parts.append(r"(?:[^/]+/)*[^/]+|")
+        else:
+            inner = translate(segment)
+            # translate gives (?s:…)\Z; within one name a star stops at the slash.
+            body = inner[4:-3] if inner.startswith("(?s:") else inner
+            parts.append(body.replace(".*", "[^/]*").replace("(?s:.)", "[^/]"))
+    text = ""
+    for position, part in enumerate(parts):
+        is_last = position == len(parts) - 1
+        if part.endswith("|"):
+            text += r".*" if is_last else r"(?:[^/]+/)*"
+        else:
+            text += part + ("" if is_last else "/")
+    like = re.compile(rf"(?s:{text})(?:/.*)?\Z")
+    return lambda path: like.match(path) is not None

@@ -1,0 +1,252 @@
+"""Which steps are reused, and why the others are not: evidence held against last successes, by one function.
+
+`plan`, `explain` and the engine all ask here. Nothing is written but by `save`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from workflow.checkpoint.durable import Disk
+from workflow.model import Reason, Status, Step, Workflow
+from workflow.planning import globs
+from workflow.planning import ledger as ledgers
+from workflow.planning.digests import Digests
+from workflow.planning.evidence import Evidence, Programs, Success, differences, gather, outputs_of
+from workflow.planning.git_changes import Unchanged
+from workflow.planning.ledger import Ledger
+
+NO_CHANGES = Reason("no_relevant_changes")
+MOST_SAID = 8
+
+
+class Judgement(NamedTuple):
+    """What is known of one step: its world now, its last success if any, and every reason to run it.
+
+    No reasons: it is reused. `is_never`: it could not be, whatever its world.
+    """
+
+    step: Step
+    evidence: Evidence
+    success: Success | None
+    reasons: tuple[Reason, ...]
+    is_never: bool = False
+
+
+def reused(judgement: Judgement) -> Reason:
+    """Return the reason why a step is reused."""
+    success = judgement.success
+    return NO_CHANGES if success is None else Reason(NO_CHANGES.code, f"as in {success.run_id}")
+
+
+def said(reasons: Sequence[Reason]) -> str:
+    """Return what the first reason says, and the others whole: one text that names them all."""
+    first, *rest = reasons
+    told = [*([first.detail] if first.detail else []), *(str(reason) for reason in rest[:MOST_SAID])]
+    more = len(rest) - MOST_SAID
+    return "; ".join([*told, f"and {more:,} more"] if more > 0 else told)
+
+
+class World:
+    """The steps of a workflow, the files they depend on, and what is known of their last successes."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        cache: str,
+        machine: str,
+        path_variable: str | None,
+        left_out: Collection[str],
+        unchanged: Unchanged | None = None,
+    ) -> None:
+        """`cache` is the directory of the caches, `unchanged` what git knows (changes: git; None: digests decide)."""
+        self._workflow = workflow
+        self._path_variable = path_variable
+        self._left_out = frozenset(left_out)
+        self._unchanged = unchanged
+        self.digests = Digests(os.path.join(cache, "digests"), machine)
+        self.ledger = Ledger(cache, workflow.name)
+        self._by_number = {step.number: step for step in workflow.steps}
+        self._by_name = {step.name: step for step in workflow.steps}
+        self._programs: Programs = {}
+        self._writers = self.ledger.writers(workflow.steps)
+        self._has_run: set[str] = set()
+
+    @property
+    def problems(self) -> list[str]:
+        """What people should know of the caches."""
+        return [problem for problem in (self.digests.problem, self.ledger.problem) if problem]
+
+    def writers_of_many(self) -> dict[str, list[str]]:
+        """Return the output paths that more than one step wrote, with those steps in order."""
+        return {path: line for path, line in self._writers.items() if len(line) > 1}
+
+    def judge(self, step: Step, values: Mapping[str, str]) -> Judgement:
+        """Look at a step whose turn has come; `values` are the published values that it will see. Never raises."""
+        success = self.ledger.get(step.name)
+        evidence = gather(
+            step,
+            self._workflow.project,
+            self.digests,
+            values=values,
+            upstream=self._upstream(step),
+            path_variable=self._path_variable,
+            left_out=self._left_out,
+            with_code=self._workflow.smart.ignores_comments,
+            programs=self._programs,
+        )
+        if evidence.objections:
+            reasons = tuple(Reason("forced", f"never reused: {why}") for why in evidence.objections)
+            return Judgement(step, evidence, success, reasons, is_never=True)
+        if self._unchanged is not None and self._is_untouched(self._unchanged, step, evidence):
+            return Judgement(step, evidence, success, ())
+        if success is None:
+            return Judgement(step, evidence, None, (Reason("never-run", "no success of it is known"),))
+        return Judgement(step, evidence, success, tuple(self._reasons(step, success, evidence)))
+
+    def _reasons(self, step: Step, success: Success, evidence: Evidence) -> list[Reason]:
+        before = ledgers.as_it_was_before(step, evidence, self.ledger, self._writers, self._is_as_it_was)
+        now = outputs_of(step, self._workflow.project, self.digests)
+        left = ledgers.outputs_as_left(step, now, self.ledger, self._writers)
+        ignores = self._workflow.smart.ignores_comments
+        reasons = differences(success, before, left, ignores_comments=ignores)
+        if not reasons:
+            # What a later step wrote over has to be made again before that step can run again.
+            for later in self._later_writers(step, success):
+                if self.judge(later, {}).reasons and not self._is_only_of_values(later):
+                    reasons.append(
+                        Reason("output-changed", f"{later.title} runs again, and begins with what this makes")
+                    )
+        return reasons
+
+    def _is_only_of_values(self, later: Step) -> bool:
+        # Values are not known ahead of the steps that publish them: they are left out of this look.
+        success = self.ledger.get(later.name)
+        if success is None or not success.values:
+            return False
+        codes = {reason.code for reason in self.judge(later, {}).reasons}
+        return codes == {"upstream-changed"}
+
+    def _later_writers(self, step: Step, success: Success) -> list[Step]:
+        names = dict.fromkeys(
+            name for path in success.outputs for name in self._writers.get(path, [])[self._place(path, step.name) + 1 :]
+        )
+        return [it for name in names if (it := self._by_name[name]).number > step.number]
+
+    def _place(self, path: str, name: str) -> int:
+        line = self._writers.get(path, [])
+        return line.index(name) if name in line else len(line)
+
+    def _is_as_it_was(self, name: str) -> bool:
+        return name not in self._has_run or self.ledger.get(name) is not None
+
+    def _upstream(self, step: Step) -> dict[str, str]:
+        """Return what is known of the steps that it names in `needs`: their outputs, or which run they are of."""
+        found: dict[str, str] = {}
+        for number in step.needs or ():
+            needed = self._by_number[number]
+            success = self.ledger.get(needed.name)
+            if success is None:
+                found[needed.name] = "unknown"
+            elif success.outputs:
+                found.update({f"{needed.name}: {path}": seen for path, seen in success.outputs.items()})
+            else:
+                found[needed.name] = success.run_id
+        return found
+
+    def _is_untouched(self, unchanged: Unchanged, step: Step, evidence: Evidence) -> bool:
+        """Return whether git vouches for all that a step declares: its inputs, none deleted, and where it is written.
+
+        Not when a step that it needs has run in this pass, or what it makes is not there.
+        """
+        project = self._workflow.project
+        if not step.inputs or any(self._by_number[number].name in self._has_run for number in step.needs or ()):
+            return False
+        base = os.path.realpath(os.path.join(project, step.working_directory))
+        for path in unchanged.deleted:
+            if globs.is_meant(os.path.relpath(path, base), [item.pattern for item in step.inputs]):
+                return False
+        if not all(os.path.lexists(os.path.join(project, step.working_directory, name)) for name in step.outputs):
+            return False
+        paths = [*evidence.inputs, self._workflow.source if step.script is None else step.script]
+        return all(unchanged.is_untouched(os.path.normpath(os.path.join(project, path))) for path in paths)
+
+    # ------------------------------------------------------------------ what happens
+
+    def begins(self, step: Step, disk: Disk) -> None:
+        """Note that a step runs: until it has succeeded, nothing is known of it, even if we die."""
+        self._programs.clear()  # a step may install another one
+        if self.ledger.get(step.name) is not None:
+            self.ledger.begin(step.name, disk)
+        self._has_run.add(step.name)
+
+    def ends(
+        self,
+        judgement: Judgement,
+        status: Status,
+        *,
+        run_id: str,
+        completed_at: str,
+        duration_s: float,
+        published: Mapping[str, str],
+        env: Mapping[str, str],
+    ) -> str:
+        """Note how a step ended; return what people should know, empty as a rule.
+
+        Its inputs are looked at again: what changed while it ran may or may not have been read, so the result counts
+        for nothing later.
+        """
+        step, before = judgement.step, judgement.evidence
+        if status is not Status.SUCCEEDED or judgement.is_never:
+            return ""
+        after = gather(
+            step,
+            self._workflow.project,
+            self.digests,
+            values={},
+            upstream={},
+            path_variable=self._path_variable,
+            left_out=self._left_out,
+            with_code=self._workflow.smart.ignores_comments,
+            programs=self._programs,
+        )
+        outputs = outputs_of(step, self._workflow.project, self.digests)
+        own = set(outputs)
+        changed = [
+            path
+            for path in sorted({**before.inputs, **after.inputs})
+            if before.inputs.get(path) != after.inputs.get(path) and path not in own and not _is_below(path, own)
+        ]
+        if changed or after.objections or before.manifest != after.manifest:
+            what = changed[0] if changed else "its script"
+            return f"{what} changed while it ran: what it did counts for this run and for no later one"
+        self.ledger.put(
+            step.name,
+            Success(
+                run_id,
+                step.number,
+                completed_at,
+                round(duration_s, 3),
+                before.manifest,
+                before.script,
+                before.code,
+                before.inputs,
+                before.values,
+                before.upstream,
+                outputs,
+                dict(published),
+                dict(env),
+            ),
+        )
+        return ""
+
+    def save(self, disk: Disk) -> None:
+        """Write the caches; never raises."""
+        self.ledger.save(disk)
+        self.digests.save(disk)
+
+
+def _is_below(path: str, directories: Collection[str]) -> bool:
+    return any(path.startswith(f"{directory}/") for directory in directories)

@@ -1,0 +1,45 @@
+"""Where reuse is wired up: whether it is asked for, and what it goes by."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from workflow.checkpoint.layout import CheckpointRoot
+from workflow.model import Decision, Workflow
+from workflow.opening import Options
+from workflow.planning.foresight import is_open
+from workflow.planning.world import World
+
+
+def is_smart(options: Options, workflow: Workflow) -> bool:
+    """Return whether steps are reused: the flag decides, else the definition. --changed-since asks for it, too."""
+    if options.is_smart is not None:
+        return options.is_smart
+    return workflow.smart.enabled or options.changed_since is not None
+
+
+def world_of(options: Options, workflow: Workflow, root: CheckpointRoot, environ: Mapping[str, str]) -> World:
+    """Return what the steps of a workflow are held against. Raises UsageError where git is asked and cannot answer."""
+    unchanged = None
+    if options.changed_since is not None or workflow.smart.changes == "git":
+        from workflow.planning.git_changes import unchanged_since
+
+        unchanged = unchanged_since(workflow.project, options.changed_since or workflow.smart.base)
+    left_out = (root.path, os.path.join(workflow.project, ".git"))
+    return World(workflow, root.cache, machine(), environ.get("PATH"), left_out, unchanged)
+
+
+def candidates(decisions: Mapping[int, Decision]) -> set[int]:
+    """Return the numbers of the steps that are looked at before they run."""
+    return {number for number, decision in decisions.items() if is_open(decision)}
+
+
+def machine() -> str:
+    """Return what tells this machine from others: inodes and times of one say nothing on another."""
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            known = file.read().strip()
+    except (OSError, UnicodeDecodeError):
+        known = ""
+    return known or os.uname().nodename
