@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 
 import jsonschema
 import pytest
 
 from tests.cli.support import assert_helped, document, hanging_step, kill, start_until, wait_for
-from tests.conftest import Project
+from tests.conftest import Project, clean_env
 from tests.keeping.snapshot_support import named, snapshot, triggers, words
 
 MARK = "[CHECKPOINT]"
@@ -204,6 +205,8 @@ def test_a_step_asks_for_one_and_goes_on(project: Project) -> None:
 def test_what_a_step_asked_counts_however_it_ends(project: Project, body: str) -> None:
     project.step(0, f"{LIBRARY}\nstep_checkpoint one\nstep_checkpoint two\n{body}")
     project.run("run")
+    # It asked while it ran, and that is what its snapshots say, whenever they were made.
+    assert words(snapshot(project, 1)) == words(snapshot(project, 2)) == {"00": "running"}
     last = "completion" if body == "exit 0" else "error"
     assert named(project) == [("manual", "one"), ("manual", "two"), (last, "")]
 
@@ -218,7 +221,7 @@ def test_each_iteration_of_a_step_may_ask(project: Project) -> None:
     project.step(0, f"#| repeat: {{max_iterations: 3}}\n{LIBRARY}\nstep_checkpoint round $WORKFLOW_ITERATION")
     assert project.run("run").returncode == 0
     assert [name for _, name in named(project)] == ["round 1", "round 2", "round 3", ""]
-    assert snapshot(project, 2)["tasks"]["00"]["iterations"] == 2
+    assert snapshot(project, 2)["tasks"]["00"]["iterations"] == 1
 
 
 @pytest.mark.parametrize(
@@ -279,3 +282,18 @@ def test_a_private_run_has_private_snapshots(project: Project) -> None:
     assert directory.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o600}
     assert triggers(project) == ["completion", "manual"]
+
+
+def test_without_python_a_step_that_asks_goes_on(project: Project) -> None:
+    project.step(0, "[ -e mended ]")
+    project.step(1, f"set -e\n{LIBRARY}\nstep_checkpoint nobody hears\necho '{MARK}'\necho 01 >>ran.txt")
+    assert project.run("run").returncode == 1
+    run = project.newest_run
+    project.file("mended", "")
+    done = subprocess.run(["sh", str(run / "resume.sh")], cwd=project.path, env=clean_env(), check=False)
+    assert (done.returncode, project.executions, project.markers) == (0, ["01"], [0, 1])
+    assert (run / "state/step_01.events").read_text() == "checkpoint nobody hears\n"
+    assert triggers(project) == ["error"]
+    # The next resume finds that everything is done, and has it on record.
+    assert project.run("resume").returncode == 0
+    assert triggers(project) == ["error", "completion"]

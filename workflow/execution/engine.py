@@ -311,7 +311,8 @@ class Engine:
         del self._board.committing[number]
         self._teller.tell_start_of(number)
         self._is_master_stale = True
-        self._snapshots.on_recorded(record)
+        for notice in self._snapshots.on_recorded(record, self._board):
+            self._tell(notice)
         if not record.is_done and record.worker:
             self._executor.is_recorded(record.worker)
         if record.status is Status.RUNNING:

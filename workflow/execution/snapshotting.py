@@ -74,11 +74,19 @@ class Snapshotting:
 
     # ------------------------------------------------------------------ what may ask for one
 
-    def on_recorded(self, record: StepRecord) -> None:
-        """Take note that an outcome is recorded; call it once for each, before anybody is told."""
+    def on_recorded(self, record: StepRecord, board: Board) -> Sequence[Notice]:
+        """Take note that an outcome is recorded; call it once for each, before the board shows it or anybody is told.
+
+        What the step asked for while nobody looked is made up for now: it asked while it ran, and there its snapshot
+        has it. Returns what people should know of that.
+        """
         if not self._is_on:
-            return
+            return ()
         number, status = record.step.number, record.status
+        if record.snapshots:
+            self._hear(record, record.attempts[-1].number if record.attempts else 0)
+        self._look_to_the_end(record)
+        notices = self._make_asked(board) if self._asked else ()
         self._tasks.put(record, self._epoch)
         self._recorded_now += 1
         if record.is_done:
@@ -87,9 +95,7 @@ class Snapshotting:
                 self._is_auto_due = self.is_due = True
         elif status is Status.FAILED and number not in self._tolerant:
             self._is_error_due = self.is_due = True
-        if record.snapshots:
-            self._hear(record, record.attempts[-1].number if record.attempts else 0)
-        self._look_to_the_end(record)
+        return notices
 
     def look(self, hand: InHand, asked: Sequence[str]) -> None:
         """Look at a step that runs: what it printed, and `asked`, the names it gave step_checkpoint so far."""
@@ -149,16 +155,23 @@ class Snapshotting:
         """Make the snapshots that are due; return what people should know of it."""
         # While a failure brings others to their end, there is more to tell in a moment.
         is_error_due = self._is_error_due and (board.root is None or board.is_closed or board.is_stopping)
-        triggers = [("manual", name) for name in self._asked]
+        notices = self._make_asked(board)
         if is_error_due:
-            triggers.append(("error", ""))
+            notices += self._make_now(board, [("error", "")])
         elif self._is_auto_due and not self._is_error_due:
-            triggers.append(("auto", ""))
+            notices += self._make_now(board, [("auto", "")])
         if self._is_auto_due:
             self._completed = 0
-        self._asked.clear()
         self._is_auto_due = False
         self._is_error_due = self.is_due = self._is_error_due and not is_error_due
+        return notices
+
+    def _make_asked(self, board: Board) -> list[Notice]:
+        asked = [("manual", name) for name in self._asked]
+        self._asked.clear()
+        return self._make_now(board, asked)
+
+    def _make_now(self, board: Board, triggers: Sequence[tuple[str, str]]) -> list[Notice]:
         if not triggers:
             return []
         going = RunStatus.IN_PROGRESS if self._epoch == 1 else RunStatus.RETRYING
