@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import hanging_step, start_until
+from tests.cli.support import hanging_step, start_until, wait_for
 from tests.conftest import Project, markers_of
 
 # What is removed -> the exit codes that the run may end with, and those of the resume after it.
@@ -45,7 +45,8 @@ OUTSIDE = {"go", "here_01", "ran.txt", "steps", "stderr.txt", "stdout.txt"}
 def remove(run: Path, part: str) -> None:
     path = Path(os.path.normpath(run / part))
     if path.is_dir():
-        shutil.rmtree(path)
+        # The runner may write into it meanwhile, which rm would meet as "Directory not empty".
+        wait_for(lambda: shutil.rmtree(path, ignore_errors=True) or not path.exists())
     else:
         path.unlink(missing_ok=True)
 
