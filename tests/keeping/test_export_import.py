@@ -295,6 +295,21 @@ def test_wrong_words_of_export(project: Project) -> None:
     assert (answer["outputs"], answer["size_bytes"]) == (0, (project.path / "y.tar.gz").stat().st_size)
 
 
+def test_a_disk_that_takes_nothing_is_told_in_words_that_fit(project: Project) -> None:
+    run_id = moving(project)
+    archive = exported(project)
+    before = tree(project.path / ".checkpoints")
+    for words, said in (
+        (("compress", run_id), f"{run_id} could not be made an archive: No space left on device"),
+        (("export", run_id, "--out", "x.tar.gz"), "x.tar.gz could not be written: No space left on device"),
+        (("import", str(archive), "--as-new"), f"{archive} could not be imported: No space left on device"),
+    ):
+        result = project.run("checkpoint", *words, env={"WORKFLOW_FAULT": "write:1:ENOSPC:forever"})
+        assert_helped(result, 125, said, f"workflow checkpoint {words[0]} {words[1]}")
+    after = tree(project.path / ".checkpoints")
+    assert {path: facts[-1] for path, facts in after.items()} == {path: facts[-1] for path, facts in before.items()}
+
+
 def test_wrong_words_of_import(project: Project) -> None:
     assert_helped(project.run("checkpoint", "import"), 2, "FILE")
     assert_helped(project.run("checkpoint", "import", "nothing.tar.gz"), 3, "No such file")

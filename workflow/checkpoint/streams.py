@@ -18,11 +18,25 @@ from contextlib import contextmanager
 
 from workflow.checkpoint.durable import Disk, not_recorded
 from workflow.checkpoint.layout import TEMPORARY
+from workflow.errors import NotRecordedError
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 READING = "workflow-read-"
 # Between making a directory and locking it a moment passes, in which nobody is to take it for a dead one.
 SETTLED_AFTER_S = 60.0
+
+
+@contextmanager
+def told_as(what: str, again: str) -> Iterator[None]:
+    """Say of what a disk refuses which command came to nothing, and what to type once the disk takes it."""
+    try:
+        yield
+    except NotRecordedError as error:
+        cause = error.__cause__
+        reason = cause.strerror or str(cause) if isinstance(cause, OSError) else error.message
+        raise NotRecordedError(
+            f"{what}: {reason}", help=f"make room (df -h), or mend the disk; then: {again}"
+        ) from error
 
 
 class NewFile:

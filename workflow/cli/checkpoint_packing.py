@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -136,7 +137,8 @@ def export(
     where = one_line(_shown(document["file"]))
     files, size = count(document["files"], "file"), _size(document["size_bytes"])
     print(f"{document['run_id']} is in {where} ({files}{outputs}, {size})")
-    print(f"help: take it there, and in the project: workflow checkpoint import {one_line(os.path.basename(where))}")
+    name = printable(shlex.quote(os.path.basename(where)))
+    print(f"help: take it there, and in the project: workflow checkpoint import {name}")
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from workflow import packing
-from workflow.checkpoint import archive, archive_format, compression, locks, packed, store
+from workflow.checkpoint import archive, archive_format, compression, locks, packed, store, streams
 from workflow.checkpoint.durable import Disk, planned_faults
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.errors import CheckpointError, RunBusyError, WorkflowError
@@ -90,7 +90,9 @@ def _compress(layout: RunLayout, ending: str, *, only_finished: bool, dry_run: b
             held = archive.contents(layout, archive_format.COMPRESSED)
             size = sum(os.stat(f"{layout.path}/{entry.path}").st_size for entry in held.files)
             return _row(layout.run_id, "would be compressed", layout.path + ending, status, len(held.files), size)
-        made = packing.pack(layout, workflow, stored, disk, ending)
+        again = f"workflow checkpoint compress {layout.run_id}"
+        with streams.told_as(f"{layout.run_id} could not be made an archive", again):
+            made = packing.pack(layout, workflow, stored, disk, ending)
     finally:
         lock.release()
         if disk is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from workflow import __version__, packing
-from workflow.checkpoint import archive, compression, locks, portable, records, store
+from workflow.checkpoint import archive, compression, locks, portable, records, store, streams
 from workflow.checkpoint.archive import Entry
 from workflow.checkpoint.archive_format import EXPORTED, ArchiveError, Manifest, path_bytes
 from workflow.checkpoint.archive_reader import Archive
@@ -47,7 +47,9 @@ def export(
         summary["plan_hash"] = _plan_hash(stored, portable.leaving(workflow.project))
         members = tuple(archive.describe(entry) for entry in entries)
         manifest = Manifest(layout.run_id, EXPORTED, __version__, summary, tuple(directories), members)
-        size = archive.write(disk, target, manifest, entries, ending=ending, mode=disk.file_mode, to_verify=True)
+        again = f"workflow checkpoint export {layout.run_id} --out FILE"
+        with streams.told_as(f"{one_line(out)} could not be written", again):
+            size = archive.write(disk, target, manifest, entries, ending=ending, mode=disk.file_mode, to_verify=True)
     finally:
         if lock is not None:
             lock.release()

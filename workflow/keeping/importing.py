@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 import time
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ def import_run(
     """
     above, name = os.path.split(os.path.join(project_directory(), file))
     path = os.path.join(os.path.realpath(above), name)
-    with Archive(path) as opened:
+    again = f"workflow checkpoint import {shlex.quote(file)}"
+    with Archive(path) as opened, streams.told_as(f"{one_line(file)} could not be imported", again):
         manifest = opened.manifest
         run_id = _free_id(root, manifest.run_id) if as_new else manifest.run_id
         _refuse_known(root, run_id, file, force=force)
@@ -101,7 +103,7 @@ def _free_id(root: CheckpointRoot, run_id: str) -> str:
 def _refuse_known(root: CheckpointRoot, run_id: str, file: str, *, force: bool) -> None:
     if run_id not in store.run_ids(root) or force:
         return
-    again = f"workflow checkpoint import {one_line(file)}"
+    again = f"workflow checkpoint import {shlex.quote(file)}"
     raise UsageError(
         f"there is a run {run_id} already",
         help=f"beside it, under a free id: {again} --as-new; in its place: {again} --force",
