@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from workflow.checkpoint import approval, commits, durable, locks, records, store
+from workflow.checkpoint import approval, commits, durable, locks, packed, records, store
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.records import StepRecord
 from workflow.definition import graph, loader, resolved
@@ -62,7 +62,7 @@ def choose_run(root: CheckpointRoot, run_id: str | None) -> RunLayout:
     for newest in reversed(known):
         layout = root.run(newest)
         # A run that died before it wrote what it was to do holds nothing to look at.
-        if os.path.lexists(layout.definition) or locks.is_held(layout):
+        if os.path.lexists(layout.definition) or packed.archive_of(layout) or locks.is_held(layout):
             return store.find_run(root, newest)
     return store.find_run(root, known[-1])
 
@@ -85,6 +85,8 @@ def status_of(root: CheckpointRoot, run_id: str | None) -> dict[str, Any]:
     workflow, stored = definition_of(layout)
     document = documents.status_document(layout, workflow, stored, graph.order(workflow.steps))
     command = resume_command(root, project_directory(), layout.run_id)
+    if os.path.lexists(layout.imported):
+        command += " --trust"
     if document["resume_command"]:
         document["resume_command"] = command
     for step in asking(document):
@@ -146,13 +148,14 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
 
     Durable on return. Raises CheckpointError, UsageError, RunBusyError, NotRecordedError.
     """
-    layout = store.find_run(root, run_id)
+    layout = store.find_run(root, run_id, _disk())
     workflow, _ = definition_of(layout)
     number = step_number(workflow, step_name)
     step = next(step for step in workflow.steps if step.number == number)
     disk = durable.Disk(private=workflow.checkpoints.private)
     lock = locks.acquire_run(layout)
     try:
+        packed.forget_archives(layout, disk)
         past = store.attempts_of(layout, number)
         content = manifest(step)
         now_at = time.time()
@@ -187,6 +190,10 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
     return f"step {one_line(step.title)} of {layout.run_id} is marked {word} (recorded as {one_line(user)}'s word)"
 
 
+def _disk() -> durable.Disk:
+    return durable.Disk(faults=durable.planned_faults(environment()))
+
+
 def approve(
     root: CheckpointRoot, run_id: str | None, step_name: str | None, *, is_approved: bool, user: str
 ) -> dict[str, Any]:
@@ -196,7 +203,7 @@ def approve(
     an answer is meant. An answer that is there already stays as it is; its opposite is replaced, and told as `before`.
     Durable on return. Raises CheckpointError, UsageError, NotRecordedError.
     """
-    layout = store.find_run(root, run_id) if run_id else _waiting_run(root, step_name)
+    layout = store.find_run(root, run_id or _waiting_run(root, step_name).run_id, _disk())
     workflow, _ = definition_of(layout)
     step = _asking_step(workflow, layout, step_name)
     try:
@@ -236,6 +243,10 @@ def _waiting_run(root: CheckpointRoot, step_name: str | None) -> RunLayout:
     for run_id in reversed(store.run_ids(root)):
         layout = root.run(run_id)
         try:
+            if (archive := packed.archive_of(layout)) is not None:
+                if not packed.manifest_of(layout, archive).summary.get("asking"):
+                    continue
+                layout = store.find_run(root, run_id)
             workflow, stored = definition_of(layout)
         except CheckpointError:  # it cannot be carried on, so nobody waits for it
             continue

@@ -9,13 +9,13 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from workflow.checkpoint import locks, records, snapshots, store
+from workflow.checkpoint import durable, locks, packed, records, snapshots, store
 from workflow.checkpoint.ahead import Ahead
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
 from workflow.errors import CheckpointError, UsageError, listed, nearest, one_line
 from workflow.events import Notice
-from workflow.model import Status, Workflow
+from workflow.model import RunStatus, Status, Workflow
 from workflow.planning.decision import Request
 from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
 
@@ -134,12 +134,21 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
         root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
         return _opened(options, root, workflow, [])
     root = checkpoint_root(project, options.checkpoint_dir, environ, source=options.source)
-    layout, notices, stored = _choose(options, root)
+    # Only a run that is to go on needs its directory, should it be an archive.
+    disk = durable.Disk(faults=durable.planned_faults(environ)) if to_run else None
+    layout, notices, stored = _choose(options, root, disk)
     if layout is None:
         workflow = loader.load(project, options.source, params=options.params)
         root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
         return _opened(options, root, workflow, notices)
     lock = locks.acquire_run(layout) if to_run else None
+    if disk is not None and lock is not None:
+        try:
+            packed.forget_archives(layout, disk)
+            _refuse_untrusted(layout, options)
+        except BaseException:
+            lock.release()
+            raise
     ahead = Ahead(layout, lock)
     try:
         opened = _resumed(options, project, root, layout, stored, notices)
@@ -149,6 +158,15 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
         if lock is not None:
             lock.release()
         raise
+
+
+def _refuse_untrusted(layout: RunLayout, options: Options) -> None:
+    """Refuse to carry on a run that came from elsewhere until somebody said that they trust it."""
+    if os.path.lexists(layout.imported) and not options.is_trusted:
+        raise CheckpointError(
+            f"{layout.run_id} was imported, and nobody said yet that what is in it may run here",
+            help=f"look at it (workflow status {layout.run_id}), then: workflow resume {layout.run_id} --trust",
+        )
 
 
 def _resumed(
@@ -226,22 +244,38 @@ def _with_flags(workflow: Workflow, options: Options) -> Workflow:
     )
 
 
-def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, list[Notice], records.Document | None]:
-    """Return the run to resume (None: start a new one), what to tell of the choice, its workflow.json if read."""
+def _choose(
+    options: Options, root: CheckpointRoot, disk: durable.Disk | None
+) -> tuple[RunLayout | None, list[Notice], records.Document | None]:
+    """Return the run to resume (None: start a new one), what to tell of the choice, its workflow.json if read.
+
+    `disk` puts back the directory of a run that is an archive; without it, such a run is only read.
+    """
     if options.resume:
-        if snapshots.is_snapshot_name(options.resume):
-            return snapshots.find(root, options.resume)[0], [], None
-        return store.find_run(root, options.resume), [], None
+        if not snapshots.is_snapshot_name(options.resume):
+            return store.find_run(root, options.resume, disk), [], None
+        layout, _ = snapshots.find(root, options.resume)
+        return layout if layout.archive is None else store.find_run(root, layout.run_id, disk), [], None
     notices: list[Notice] = []
     newest: RunLayout | None = None
     for run_id in reversed(store.run_ids(root)):
         layout = root.run(run_id)
         try:
+            if (archive := packed.archive_of(layout)) is not None:
+                # Its manifest says how it ended: nothing is unpacked for a run that is passed over.
+                stands = packed.manifest_of(layout, archive).summary.get("status")
+                if stands == RunStatus.ABANDONED.value:
+                    notices.append(Notice(f"passed over {run_id}: it is abandoned", level="note"))
+                    continue
+                newest = newest or layout
+                if stands == RunStatus.COMPLETED.value:
+                    continue
+                layout = store.find_run(root, run_id, disk)
             store.refuse_unsafe(layout)
             stored = store.read_definition(layout)
         except CheckpointError as error:
             # Who asks for a run that holds up does not mean an older one instead.
-            if options.validate and os.path.lexists(layout.definition):
+            if options.validate and (os.path.lexists(layout.definition) or packed.archive_of(layout)):
                 raise
             if locks.is_held(layout):
                 return layout, notices, None
@@ -260,7 +294,7 @@ def _choose(options: Options, root: CheckpointRoot) -> tuple[RunLayout | None, l
             raise CheckpointError(
                 f"there is nothing to resume in {one_line(root.path)}{passed_over}", help="start with: workflow run"
             )
-        return newest, notices, None
+        return store.find_run(root, newest.run_id, disk), notices, None
     notices.append(Notice("there is nothing to resume; starting a new run", level="note"))
     return None, notices, None
 

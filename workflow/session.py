@@ -19,7 +19,7 @@ from workflow.checkpoint.master import MasterFacts, MasterWriter
 from workflow.definition import resolved
 from workflow.errors import NotRecordedError, UsageError, WorkflowError
 from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, StepFinished
-from workflow.model import Choice, Decision, Status, Workflow
+from workflow.model import Choice, Decision, RunStatus, Status, Workflow
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run, resume_command
 from workflow.planning.decision import decide
 from workflow.planning.held_outputs import hold_outputs
@@ -122,10 +122,15 @@ def _run(
 
 
 def _create(opened: Opened, disk: durable.Disk, now_at: float) -> RunLayout:
+    prepare_root(opened.root, disk)
+    return store.create_run(opened.root, disk, now_at)
+
+
+def prepare_root(root: CheckpointRoot, disk: durable.Disk) -> None:
+    """Make the checkpoint directory and what explains it, where they are missing. Raises NotRecordedError."""
     with open(_checkpoint_readme(), "rb") as file:
         readme = file.read()
-    store.prepare_root(opened.root, disk, readme)
-    return store.create_run(opened.root, disk, now_at)
+    store.prepare_root(root, disk, readme)
 
 
 class _Run:
@@ -203,12 +208,15 @@ class _Run:
 
     def begin(self, recorded: Recorded) -> str:
         """Write what a resume needs before anything runs; return the hash of the plan."""
-        from workflow.execution import shell_files
+        from workflow import programs
 
         layout, disk, workflow, stored = self.layout, self.disk, self.workflow, self.opened.stored
         definition = resolved.resolved(workflow)
-        is_whole = all(map(os.path.exists, shell_files.paths_of(layout)))
+        is_whole = all(map(os.path.exists, programs.paths_of(layout)))
         is_same = stored is not None and stored.get("definition") == definition and is_whole
+        if os.path.lexists(layout.imported):
+            # Whoever opened it asked for `--trust`; said once, it holds.
+            disk.rename(layout.imported, layout.trusted)
         locks.write_holder(disk, layout, self.options.command, records.utc_text(time.time()) or "")
         store.write_epoch(disk, layout, self.epoch)
         # Whoever carries a run on takes back the word that nobody will.
@@ -219,10 +227,15 @@ class _Run:
         plan_hash = records.digest(records.encode_document(definition))
         # What shells read comes first: a run that has its workflow.json has everything.
         fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
-        shell_files.write_all(
-            *(disk, layout, self.opened.root, workflow, self.opened.order, fingerprints),
+        programs.write_programs(
+            disk,
+            layout,
+            workflow,
+            self.opened.order,
+            fingerprints,
+            place=layout.path,
             library=library_directory(),
-            lock_directory=_locks_directory(),
+            lock_directory=locks_directory(),
         )
         about = {
             "plan_hash": plan_hash,
@@ -277,7 +290,7 @@ class _Run:
         snapshotting = Snapshotting(
             self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
         )
-        named_locks = NamedLocks(_locks_directory(), self.disk, self.layout.path)
+        named_locks = NamedLocks(locks_directory(), self.disk, self.layout.path)
         inbox.catch_signals()
         try:
             if any(decision.choice is Choice.RUN for decision in decisions.values()):
@@ -319,7 +332,7 @@ class _Run:
                 exit_code = errors.EXIT_STEP_FAILED
             for notice in snapshotting.finish(statuses, status) if error is None else ():
                 self.tell(notice)
-            self._finish(error)
+            self._finish(error, is_completed=status is RunStatus.COMPLETED)
             counts: dict[Status, int] = {}
             for it in board.statuses.values():
                 counts[it] = counts.get(it, 0) + 1
@@ -350,7 +363,7 @@ class _Run:
             self._resume_command(),
         )
 
-    def _finish(self, error: WorkflowError | None) -> None:
+    def _finish(self, error: WorkflowError | None, *, is_completed: bool) -> None:
         if error is not None:
             return
         history.remember(self.opened.root, self.disk, self.workflow.name, self.durations.seconds)
@@ -358,6 +371,13 @@ class _Run:
             self.disk.remove(self.layout.holder, sync=False)
         except NotRecordedError:  # it is for people only, and the lock says who lives
             return
+        if is_completed and self.workflow.checkpoints.compress:
+            from workflow.packing import pack_finished
+
+            # The last thing that happens to the run: whatever else is done at its end comes before this.
+            notice = pack_finished(self.layout, self.workflow, self.disk)
+            if notice is not None:
+                self.tell(notice)
 
     def _resume_command(self) -> str:
         return resume_command(self.opened.root, project_directory(), self.layout.run_id)
@@ -386,7 +406,7 @@ def _jobs(options: Options, workflow: Workflow) -> int:
     return options.jobs or declared or processors()
 
 
-def _locks_directory() -> str:
+def locks_directory() -> str:
     """Return where the named locks of this user are: the same for all projects on this machine."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     if not os.path.isabs(state):  # no home at all, as in some containers
@@ -401,6 +421,4 @@ def _checkpoint_readme() -> str:
 
 
 def _faults() -> durable.Faults | None:
-    # For tests that make the Nth write die or fail; see checkpoint/durable.py.
-    plan = os.environ.get("WORKFLOW_FAULT")
-    return durable.Faults.parse(plan) if plan else None
+    return durable.planned_faults(os.environ)

@@ -15,7 +15,7 @@ FLOORS = (
     ("planning",),
     ("execution", "reporting"),
     ("opening",),  # session is the composition root in four files, each resting on those before it
-    ("recovery",),
+    ("recovery", "packing", "programs"),
     ("session",),
     ("inspection",),
     ("keeping",),
@@ -33,7 +33,7 @@ PINS = {
     "jsonschema": ("definition/",),
 }
 ENVIRONMENT_IN = ("session.py", "cli/")
-WRITER = ("checkpoint/durable.py",)
+WRITER = ("checkpoint/durable.py", "checkpoint/streams.py")
 
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 OS_WRITES = {

@@ -55,6 +55,11 @@ CASES = {
     67: "cycles, duplicate and huge numbers",
     68: "a newer format",
     69: "huge and binary output",
+    72: "an archive that wants out: links, devices, `..`, duplicates, extensions",
+    74: "a bomb: by ratio, by count, by size",
+    75: "an archive cut off at any length, or with any bit flipped",
+    76: "an archive that is not what its manifest or its digest says",
+    77: "an imported run carried on without trust",
     79: "a run directory that is a link, foreign, or open to all",
     80: "umask 000",
 }

@@ -5,76 +5,28 @@ fsync, rename, fsync of the directory. ext4's own rescue covers only *replacing*
 marker written for the first time without fsync can come back empty after a power cut.
 
 Every system call goes through one place, so that tests can make the Nth one die, fail or
-write short (`Faults`); without a plan that costs one comparison.
+write short (`faults.Faults`); without a plan that costs one comparison.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import signal
 import time
-from _thread import get_ident
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import NamedTuple, TypeVar
 
+from workflow.checkpoint.faults import Fault, Faults
 from workflow.checkpoint.layout import TEMPORARY
 from workflow.errors import NotRecordedError, one_line
+
+__all__ = ["FULL_DISK", "Disk", "Fault", "Faults", "Note", "Staged", "not_recorded"]
 
 T = TypeVar("T")
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-class Fault(NamedTuple):
-    """What goes wrong at one operation. `action`: `die` (SIGKILL to ourselves), an errno name, or `short`.
-
-    `moment` says on which side of the operation it happens (`before` or `after`);
-    `for_ever` keeps an errno failing from that operation on.
-    """
-
-    operation: str
-    at: int
-    action: str
-    moment: str = "before"
-    for_ever: bool = False
-
-
-class Faults:
-    """A plan of one fault. Counts the operations of its kind; `operation` `any` counts them all."""
-
-    def __init__(self, fault: Fault) -> None:
-        self.fault = fault
-        self.seen = 0
-        self._index_of: dict[int, int] = {}  # by thread: two of them write
-
-    @classmethod
-    def parse(cls, text: str) -> Faults:
-        """Read `OPERATION:INDEX:ACTION[:MOMENT][:forever]`; raise ValueError when it is not that."""
-        operation, index, action, *rest = text.split(":")
-        moment = "after" if "after" in rest else "before"
-        return cls(Fault(operation, int(index), action, moment, "forever" in rest))
-
-    def meet(self, operation: str, moment: str) -> str | None:
-        """Act out the fault if this is its moment; return `short` when the write is to be cut."""
-        fault = self.fault
-        if fault.operation not in ("any", operation):
-            return None
-        thread = get_ident()
-        if moment == "before":
-            self.seen += 1
-            self._index_of[thread] = self.seen
-        index = self._index_of.get(thread, 0)
-        is_now = index == fault.at or (fault.for_ever and index > fault.at)
-        if not is_now or fault.moment != moment:
-            return None
-        if fault.action == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if fault.action == "short":
-            return "short"
-        code = getattr(errno, fault.action)
-        raise OSError(code, os.strerror(code))
 
 
 class Staged(NamedTuple):
@@ -331,6 +283,30 @@ class Disk:
         except OSError:  # not empty, or gone: both are fine
             return
 
+    def remove_at(self, directory: int, name: str, *, is_directory: bool = False) -> None:
+        """Remove an entry of an open directory, a link itself and never what it leads to; not durably. Raises OSError.
+
+        A directory must be empty.
+        """
+        operation, function = ("rmdir", os.rmdir) if is_directory else ("unlink", os.unlink)
+        self._call(operation, partial(function, dir_fd=directory), name)
+
+    def move_at(self, directory: int, name: str, new_directory: int, new_name: str) -> None:
+        """Give an entry of an open directory a place in another one, not durably. Raises OSError."""
+        self._call("rename", partial(os.rename, src_dir_fd=directory, dst_dir_fd=new_directory), name, new_name)
+
+    def open_up(self, directory: int, name: str) -> None:
+        """Let ourselves into a directory of ours in an open one, never through a link. Raises OSError."""
+        if not hasattr(os, "O_PATH"):
+            self._call("chmod", partial(os.chmod, dir_fd=directory, follow_symlinks=False), name, 0o700)
+            return
+        # Without O_PATH a directory that nobody may read cannot be opened; and chmod by name would follow a link.
+        fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            self._call("chmod", os.chmod, f"/proc/self/fd/{fd}", 0o700)
+        finally:
+            os.close(fd)
+
     def sweep_temporaries(self, directory: str, *, older_than_s: float = 0.0) -> int:
         """Remove what crashes left under temporary names; return how many.
 
@@ -386,6 +362,10 @@ class Disk:
         self.faults.meet(operation, "after")
         return result
 
+    # For `streams`, the other half of this writer.
+    call = _call
+    write_all = _write_all
+
 
 class Note:
     """A small file overwritten in place, for what only has to survive the death of processes.
@@ -413,6 +393,12 @@ class Note:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def planned_faults(environ: Mapping[str, str]) -> Faults | None:
+    """Return the fault that a test planned, to make the Nth write die or fail."""
+    plan = environ.get("WORKFLOW_FAULT")
+    return Faults.parse(plan) if plan else None
 
 
 def not_recorded(error: OSError, path: str) -> NotRecordedError:

@@ -65,12 +65,16 @@ class CheckpointRoot:
 
 
 class RunLayout:
-    """The directory of one run. `path` is absolute."""
+    """The directory of one run. `path` is absolute.
 
-    __slots__ = ("path", "run_id")
+    `archive` is set where the directory is only a copy for reading of what an archive holds: the path of that.
+    """
 
-    def __init__(self, path: str) -> None:
+    __slots__ = ("archive", "path", "run_id")
+
+    def __init__(self, path: str, archive: str | None = None) -> None:
         self.path = path
+        self.archive = archive
         self.run_id = os.path.basename(path)
 
     def __fspath__(self) -> str:
@@ -126,6 +130,16 @@ class RunLayout:
     def imported(self) -> str:
         """Where an imported run came from; it is carried on only by who says that they trust it."""
         return f"{self.path}/{STATE_DIR}/{IMPORTED}"
+
+    @property
+    def trusted(self) -> str:
+        """What `imported` is called once somebody said that they trust it."""
+        return f"{self.path}/{STATE_DIR}/{IMPORTED}.trusted"
+
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """Where the archives of the run are, if it has any; where the directory is there too, that counts."""
+        return tuple(self.path + ending for ending in ARCHIVE_ENDINGS)
 
     def marker(self, number: int) -> str:
         return f"{self.path}/step_{number:02d}.complete"

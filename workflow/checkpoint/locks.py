@@ -15,7 +15,7 @@ from typing import NamedTuple
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.marker import quote, unquote
-from workflow.errors import NotRecordedError, RunBusyError, one_line
+from workflow.errors import CheckpointError, NotRecordedError, RunBusyError, one_line
 
 # A reader that asks whether a runner is alive holds a shared lock for some microseconds. Trying
 # for this long before saying "busy" keeps such a glance from turning a runner away; it is also
@@ -54,7 +54,12 @@ def acquire_run(layout: RunLayout) -> RunLock:
 
     Raises NotRecordedError where the file system cannot lock.
     """
-    fd = os.open(layout.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fd = os.open(layout.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{layout.run_id} was removed or packed meanwhile", help="try again: workflow status"
+        ) from error
     try:
         give_up_at = time.monotonic() + BUSY_AFTER_S
         while not try_lock(fd, layout.path):
@@ -66,11 +71,22 @@ def acquire_run(layout: RunLayout) -> RunLock:
                     help=f"watch it: workflow status {layout.run_id}, or: workflow logs {layout.run_id} -f",
                 )
             time.sleep(0.02)
+        _refuse_gone(layout, fd)
         refuse_foreign_holder(layout, os.fstat(fd).st_ino)
     except BaseException:
         os.close(fd)
         raise
     return RunLock(fd)
+
+
+def _refuse_gone(layout: RunLayout, fd: int) -> None:
+    """Refuse the lock of a directory that was removed, or packed, while we waited for it. Raises CheckpointError."""
+    try:
+        is_same = os.path.samestat(os.fstat(fd), os.lstat(layout.path))
+    except FileNotFoundError:
+        is_same = False
+    if not is_same:
+        raise CheckpointError(f"{layout.run_id} was removed or packed meanwhile", help="try again: workflow status")
 
 
 def try_lock(fd: int, path: str) -> bool:

@@ -11,9 +11,9 @@ import stat
 import time
 from typing import NamedTuple
 
-from workflow.checkpoint import records
+from workflow.checkpoint import packed, records, streams
 from workflow.checkpoint.durable import Disk
-from workflow.checkpoint.layout import DAMAGED, FORMAT_VERSION, RUN_ID, CheckpointRoot, RunLayout
+from workflow.checkpoint.layout import DAMAGED, FORMAT_VERSION, CheckpointRoot, RunLayout
 from workflow.checkpoint.marker import Marker, MarkerDamagedError, decode
 from workflow.checkpoint.records import Document, RecordDamagedError, RecordNewerError
 from workflow.errors import CheckpointError, NotRecordedError, listed, nearest, one_line
@@ -46,6 +46,7 @@ def prepare_root(root: CheckpointRoot, disk: Disk, readme: bytes) -> None:
             disk.write(path, content, sync=False)
     for directory in (root.path, root.cache):
         disk.sweep_temporaries(directory, older_than_s=LONGEST_WRITE_S)
+    streams.sweep_nurseries(root.path)
 
 
 def create_run(root: CheckpointRoot, disk: Disk, now_at: float) -> RunLayout:
@@ -59,10 +60,13 @@ def create_run(root: CheckpointRoot, disk: Disk, now_at: float) -> RunLayout:
         layout = root.run(run_id)
         try:
             disk.make_directory(layout.path, exist_ok=False)
-            break
+            if not any(os.path.lexists(path) for path in layout.archives):
+                break
+            disk.remove_empty_directory(layout.path)  # an archive has the name already
         except FileExistsError:
-            again += 1
-            run_id = f"{base}_{again}"
+            pass
+        again += 1
+        run_id = f"{base}_{again}"
     for directory in (layout.state_dir, layout.logs_dir, layout.lib):
         disk.make_directory(directory)
     try:
@@ -75,12 +79,15 @@ def create_run(root: CheckpointRoot, disk: Disk, now_at: float) -> RunLayout:
 
 
 def run_ids(root: CheckpointRoot) -> list[str]:
-    """Return the ids of the runs there are, oldest first; empty when there is no checkpoint directory."""
+    """Return the ids of the runs there are, oldest first; empty when there is no checkpoint directory.
+
+    A run may be a directory or an archive: only `find_run` gives what can be read in both cases.
+    """
     try:
         names = os.listdir(root.path)
     except OSError:
         return []
-    return sorted((name for name in names if RUN_ID.match(name)), key=_by_time)
+    return sorted({run_id for name in names if (run_id := packed.run_of(name))}, key=_by_time)
 
 
 def _by_time(run_id: str) -> tuple[str, int]:
@@ -88,18 +95,19 @@ def _by_time(run_id: str) -> tuple[str, int]:
     return stem, int(again or 1)
 
 
-def find_run(root: CheckpointRoot, run_id: str) -> RunLayout:
+def find_run(root: CheckpointRoot, run_id: str, to_change: Disk | None = None) -> RunLayout:
     """Return the layout of a run that is there and may be used.
 
+    A run that is an archive is given as a copy for reading, outside the project and gone when this process ends
+    (`layout.archive` says so); with `to_change`, the disk to write with, its directory is put back first.
     Raises CheckpointError when there is no such run (it lists what there is) or its directory
-    is a link, somebody else's, or open for everybody to write.
+    is a link, somebody else's, or open for everybody to write; NotRecordedError.
     """
     known = run_ids(root)
     if run_id not in known:
-        if RUN_ID.match(run_id) is None and os.sep in run_id:
-            run_id = os.path.basename(run_id.rstrip(os.sep))
-            if run_id in known:
-                return find_run(root, run_id)
+        name = packed.run_of(os.path.basename(run_id.rstrip(os.sep)))
+        if name is not None and name != run_id and name in known:
+            return find_run(root, name, to_change)
         like = nearest(run_id, known)
         there = (
             f"runs there are: {listed(reversed(known))}"
@@ -110,13 +118,23 @@ def find_run(root: CheckpointRoot, run_id: str) -> RunLayout:
             f"there is no run {one_line(run_id)}", help=f"did you mean {like}? {there}" if like else there
         )
     layout = root.run(run_id)
+    archive = packed.archive_of(layout)
+    if archive is not None:
+        if to_change is None:
+            return packed.open_to_read(layout, archive)
+        packed.put_back(layout, archive, to_change)
     refuse_unsafe(layout)
     return layout
 
 
 def refuse_unsafe(layout: RunLayout) -> None:
     """Refuse a run directory that somebody else could have planted or can change. Raises CheckpointError."""
-    status = os.lstat(layout.path)
+    try:
+        status = os.lstat(layout.path)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{layout.run_id} was removed meanwhile", help="which there are: workflow checkpoint list"
+        ) from error
     if not stat.S_ISDIR(status.st_mode):
         raise CheckpointError(
             f"{one_line(layout.path)} is a link or a file, not the directory of a run",

@@ -17,6 +17,9 @@ VERBS: dict[str, str] = {
     "validate": "workflow.cli.checkpoint_checking",
     "repair": "workflow.cli.checkpoint_checking",
     "create": "workflow.cli.checkpoint_making",
+    "compress": "workflow.cli.checkpoint_packing",
+    "export": "workflow.cli.checkpoint_packing",
+    "import": "workflow.cli.checkpoint_packing",
 }
 ALIASES = {"ls": "list"}
 

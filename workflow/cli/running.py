@@ -71,6 +71,9 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--force", is_flag=True, help="run: begin a new run whatever there is; resume: do not ask."),
         click.option("--auto", "is_auto", is_flag=True, help="Never ask."),
         click.option(
+            "--trust", "is_trusted", is_flag=True, help="Carry on a run that was imported; said once for all."
+        ),
+        click.option(
             "--param", "params", metavar="K=V", multiple=True, help="Give a parameter of the steps another value."
         ),
         click.option(
@@ -256,6 +259,7 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
         revalidate=given["revalidate"],
         force=given["force"],
         is_auto=given["is_auto"],
+        is_trusted=given["is_trusted"],
         end_running=given["end_running"],
         params=params,
         extra_environment=_read_env_files(given["env_files"]),

@@ -181,6 +181,15 @@ def resume_program(
         "# It bypasses what is marked complete and runs the rest in order; workflow accepts what it wrote.\n\n"
         'if [ -n "${ZSH_VERSION-}" ]; then emulate sh; fi\n'
         'WORKFLOW_RUN_DIR=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd -P) || exit 3\n'
+        # It came from elsewhere: somebody has to say once that what is in it may run here.
+        'if [ -e "$WORKFLOW_RUN_DIR/state/imported" ]; then\n'
+        '    if [ "${WORKFLOW_TRUST-}" != 1 ]; then\n'
+        "        echo 'error: this run was imported, and nobody said yet that what is in it may run here' >&2\n"
+        "        echo 'help: read steps.sh, then: WORKFLOW_TRUST=1 sh resume.sh' >&2\n"
+        "        exit 3\n"
+        "    fi\n"
+        '    mv "$WORKFLOW_RUN_DIR/state/imported" "$WORKFLOW_RUN_DIR/state/imported.trusted" || exit 3\n'
+        "fi\n"
         f"WORKFLOW_RUN_ID={shell_quote(run_id)}\n"
         # The dot keeps newlines at the end of a directory's name, which a command substitution drops.
         'WORKFLOW_PROJECT=$(CDPATH= cd -- "$WORKFLOW_RUN_DIR" && '

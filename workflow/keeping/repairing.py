@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from workflow import programs
 from workflow.checkpoint import durable, locks, records, store, validation
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import TEMPORARY, CheckpointRoot, RunLayout
@@ -18,7 +19,6 @@ from workflow.checkpoint.records import Document
 from workflow.checkpoint.validation import REPAIR
 from workflow.definition import graph
 from workflow.errors import CheckpointError, UsageError
-from workflow.execution import shell_files
 from workflow.inspection import definition_of
 from workflow.keeping.choosing import choose
 from workflow.keeping.validating import told
@@ -28,7 +28,7 @@ from workflow.planning import documents
 from workflow.planning.present import present
 from workflow.planning.record import Recorded, read_record
 from workflow.recovery import damaged_files
-from workflow.session import _faults, _locks_directory, library_directory, project_directory, user_name
+from workflow.session import _faults, library_directory, locks_directory, project_directory, user_name
 
 SWEEP, SET_ASIDE, REBUILD = "sweep", "set-aside", "rebuild"
 
@@ -56,6 +56,9 @@ def repaired(root: CheckpointRoot, name: str | None, *, is_dry: bool) -> Documen
             "repair wants a run; its snapshots are looked at with it",
             help=f"workflow checkpoint repair {layout.run_id}",
         )
+    if layout.archive is not None:
+        # Reading it has held every byte against its digest.
+        return {"run_id": layout.run_id, "dry_run": is_dry, "actions": [], "runs_again": [], "left": []}
     lock = locks.acquire_run(layout)
     try:
         return _repaired(root, layout, is_dry=is_dry)
@@ -76,7 +79,7 @@ def _repaired(root: CheckpointRoot, layout: RunLayout, *, is_dry: bool) -> Docum
         # What is derived is made from what is left, and in a dry run from what would be.
         to_make = (
             *_epoch(layout, recorded, findings),
-            *_programs(root, layout, workflow, order, recorded),
+            *_programs(layout, workflow, order, recorded),
             *_master(layout, workflow, stored, order, findings),
         )
         actions += [_done(disk, layout, action, is_dry=is_dry) for action in to_make]
@@ -153,14 +156,13 @@ def _epoch(layout: RunLayout, recorded: Recorded, findings: list[validation.Find
         yield Action(REBUILD, layout.epoch, "it did not hold", b"%d\n" % max(last, store.read_epoch(layout)))
 
 
-def _programs(
-    root: CheckpointRoot, layout: RunLayout, workflow: Workflow, order: list[int], recorded: Recorded
-) -> Iterator[Action]:
+def _programs(layout: RunLayout, workflow: Workflow, order: list[int], recorded: Recorded) -> Iterator[Action]:
     fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
-    for path, content in shell_files.contents_of(
-        *(layout, root, workflow, order, fingerprints),
+    for path, content in programs.contents_of(
+        *(layout, workflow, order, fingerprints),
+        place=layout.path,
         library=library_directory(),
-        lock_directory=_locks_directory(),
+        lock_directory=locks_directory(),
     ):
         try:
             with open(path, "rb") as file:

@@ -106,7 +106,7 @@ def status_document(
         "run_id": layout.run_id,
         "workflow_id": layout.run_id,
         "status": status.value,
-        "run_dir": layout.path,
+        "run_dir": layout.archive or layout.path,
         "project_path": workflow.project,
         "plan_file": workflow.source,
         "plan_hash": stored.get("plan_hash"),
@@ -199,7 +199,8 @@ def _tell_last(document: Document, step: Step, layout: RunLayout, recorded: Reco
         return
     attempts = recorded.past.get(step.number, ())
     document["failure"] = recorded.facts[step.number].detail.removeprefix("last time: ") or None
-    document["log"] = layout.log(step.number)
+    if layout.archive is None:
+        document["log"] = layout.log(step.number)
     if attempts:
         last = attempts[-1]
         document["exit_code"] = last.exit_code

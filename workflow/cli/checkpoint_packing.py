@@ -1,0 +1,176 @@
+"""`checkpoint compress`, `export`, `import`: runs as archives."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from workflow.errors import EXIT_CHECKPOINT, UsageError, WorkflowError, count, one_line, printable
+from workflow.session import open_root, project_directory, user_name
+
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+@click.command(context_settings=HELP_NAMES)
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--all", "all_runs", is_flag=True, help="Every run that is over: completed, failed, abandoned.")
+@click.option("--zstd", is_flag=True, help="zstd (RUN.tar.zst) instead of gzip, where this Python has it.")
+@click.option("--dry-run", is_flag=True, help="Say what would be packed; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
+@click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
+@click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
+def compress(
+    run_id: str | None,
+    all_runs: bool,
+    zstd: bool,
+    dry_run: bool,
+    as_json: bool,
+    as_format: str | None,
+    checkpoint_dir: str | None,
+) -> int:
+    """Turn RUN, or the newest run, into one archive that every command still reads."""
+    from workflow.checkpoint.compression import GZIP_ENDING, ZSTD_ENDING
+    from workflow.keeping.compressing import compress as compress_runs
+
+    if all_runs and run_id is not None:
+        raise UsageError("--all means every run, and RUN one of them", help="give one of the two")
+    document = compress_runs(
+        open_root(checkpoint_dir),
+        run_id,
+        all_runs=all_runs,
+        ending=ZSTD_ENDING if zstd else GZIP_ENDING,
+        dry_run=dry_run,
+        tell=_tell_error,
+    )
+    if as_json or as_format == "json":
+        _print_json(document)
+    else:
+        _print_compressed(document, all_runs=all_runs)
+    return EXIT_CHECKPOINT if document["refused"] else 0
+
+
+def _tell_error(error: WorkflowError) -> None:
+    print(error.render(), file=sys.stderr)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    from workflow.cli.printing import print_json
+
+    print_json(document)
+
+
+def _print_compressed(document: dict[str, Any], *, all_runs: bool) -> None:
+    for row in document["runs"]:
+        run_id, archive = row["run_id"], one_line(_shown(row["archive"] or ""))
+        if row["result"] == "compressed":
+            sizes = f"{_size(row['before_bytes'])} -> {_size(row['after_bytes'])}, {_saving(row['saved_percent'])}"
+            print(f"{run_id} is now {archive} ({sizes})")
+        elif row["result"] == "would be compressed":
+            print(f"{run_id} would become {archive} ({count(row['files'], 'file')}, {_size(row['before_bytes'])})")
+        elif row["result"] == "already" and not all_runs:
+            print(f"{run_id} is an archive already: {archive}")
+        elif row["result"] in ("live", "unfinished"):
+            why = row["detail"] or f"it is {row['status']}; to pack it all the same, name it"
+            print(f"note: {run_id} stays as it is: {printable(why)}", file=sys.stderr)
+    if all_runs and not document["dry_run"]:
+        saved = "" if document["saved_percent"] is None else f", {_saving(document['saved_percent'])}"
+        print(f"{count(document['compressed'], 'run')} compressed{saved}")
+    elif all_runs and not document["compressed"]:
+        print("nothing to compress")
+
+
+def _saving(percent: float) -> str:
+    return f"{percent:g} % saved" if percent >= 0 else f"{-percent:g} % larger"
+
+
+def _size(size_bytes: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:,.{0 if unit == 'B' else 1}f} {unit}"
+        size_bytes /= 1000  # type: ignore[assignment]
+    return f"{size_bytes:,.1f} GB"
+
+
+def _shown(path: str) -> str:
+    """Return a path as short as it can be said from here."""
+    inside = os.path.relpath(path, project_directory()) if path else path
+    return path if inside.startswith(os.pardir) else inside
+
+
+@click.command(context_settings=HELP_NAMES)
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("-o", "--out", metavar="FILE", help="Where to: FILE.tar.gz (or .tgz, .tar.zst).")
+@click.option("--with-outputs", is_flag=True, help="Take the declared outputs of completed steps along.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
+@click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
+@click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
+def export(
+    run_id: str | None,
+    out: str | None,
+    with_outputs: bool,
+    force: bool,
+    as_json: bool,
+    as_format: str | None,
+    checkpoint_dir: str | None,
+) -> int:
+    """Write RUN, or the newest run, into one file that can go on in another place."""
+    from workflow.keeping.exporting import export as export_run
+
+    if out is None:
+        raise UsageError(
+            "export wants --out FILE", help=f"workflow checkpoint export {one_line(run_id or 'RUN')} --out run.tar.gz"
+        )
+    document, notices = export_run(open_root(checkpoint_dir), run_id, out, with_outputs=with_outputs, force=force)
+    for notice in notices:
+        print(f"note: {printable(notice)}", file=sys.stderr)
+    if as_json or as_format == "json":
+        _print_json(document)
+        return 0
+    outputs = f", {count(document['outputs'], 'output')}" if with_outputs else ""
+    where = one_line(_shown(document["file"]))
+    files, size = count(document["files"], "file"), _size(document["size_bytes"])
+    print(f"{document['run_id']} is in {where} ({files}{outputs}, {size})")
+    print(f"help: take it there, and in the project: workflow checkpoint import {one_line(os.path.basename(where))}")
+    return 0
+
+
+@click.command(context_settings=HELP_NAMES)
+@click.argument("file", metavar="FILE")
+@click.option("--with-outputs", is_flag=True, help="Put the outputs in it into the project, where nothing is yet.")
+@click.option("--as-new", is_flag=True, help="Under the next free id, where there is a run of that id already.")
+@click.option("--force", is_flag=True, help="In place of a run of that id, and of files where outputs go.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
+@click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
+@click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
+def import_(
+    file: str,
+    with_outputs: bool,
+    as_new: bool,
+    force: bool,
+    as_json: bool,
+    as_format: str | None,
+    checkpoint_dir: str | None,
+) -> int:
+    """Put the run in FILE among those of this project; it goes on once you say that you trust it."""
+    from workflow.keeping.importing import import_run
+
+    document = import_run(
+        open_root(checkpoint_dir), file, with_outputs=with_outputs, force=force, as_new=as_new, user=user_name()
+    )
+    if as_json or as_format == "json":
+        _print_json(document)
+        return 0
+    print(f"{document['run_id']} is imported ({document['status']}, {count(document['files'], 'file')})")
+    if with_outputs:
+        print(f"{count(len(document['restored_outputs']), 'output')} put into the project")
+    elif document["outputs"]:
+        print(f"note: it holds {count(document['outputs'], 'output')} too: --with-outputs", file=sys.stderr)
+    print(f"help: look at it (workflow status {document['run_id']}), then: {document['resume_command']}")
+    return 0
