@@ -22,8 +22,6 @@ from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
 
 NEWEST = ""
 DEFAULT_DIRECTORY = ".checkpoints"
-# How a run may stand that is not taken up again unless it is named.
-PASSED_OVER = frozenset({RunStatus.COMPLETED.value, "abandoned"})
 
 
 class Options(NamedTuple):
@@ -274,9 +272,10 @@ def _choose(
     `disk` puts back the directory of a run that is an archive; without it, such a run is only read.
     """
     if options.resume:
-        if snapshots.is_snapshot_name(options.resume):
-            return snapshots.find(root, options.resume, disk)[0], [], None
-        return store.find_run(root, options.resume, disk), [], None
+        if not snapshots.is_snapshot_name(options.resume):
+            return store.find_run(root, options.resume, disk), [], None
+        layout, _ = snapshots.find(root, options.resume)
+        return layout if layout.archive is None else store.find_run(root, layout.run_id, disk), [], None
     notices: list[Notice] = []
     newest: RunLayout | None = None
     for run_id in reversed(store.run_ids(root)):
@@ -284,16 +283,19 @@ def _choose(
         try:
             if (archive := packed.archive_of(layout)) is not None:
                 # Its manifest says how it ended: nothing is unpacked for a run that is passed over.
-                is_over = packed.manifest_of(layout, archive).summary.get("status") in PASSED_OVER
+                stands = packed.manifest_of(layout, archive).summary.get("status")
+                if stands == RunStatus.ABANDONED.value:
+                    notices.append(Notice(f"passed over {run_id}: it is abandoned", level="note"))
+                    continue
                 newest = newest or layout
-                if is_over:
+                if stands == RunStatus.COMPLETED.value:
                     continue
                 layout = store.find_run(root, run_id, disk)
             store.refuse_unsafe(layout)
             stored = store.read_definition(layout)
         except CheckpointError as error:
             # Who asks for a run that holds up does not mean an older one instead.
-            if options.validate and os.path.lexists(layout.definition):
+            if options.validate and (os.path.lexists(layout.definition) or packed.archive_of(layout)):
                 raise
             if locks.is_held(layout):
                 return layout, notices, None

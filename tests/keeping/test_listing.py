@@ -207,3 +207,19 @@ def test_a_thousand_runs_are_listed_at_once(project: Project, tmp_path: Path) ->
     started = time.monotonic()
     assert len(rows(project)) == 1001
     assert time.monotonic() - started < 3
+
+
+def test_an_archived_run_is_listed_shown_and_validated_like_any_other(project: Project) -> None:
+    run = complete_run(project)
+    before = document(project.run("checkpoint", "show", run.name, "--json"))
+    assert project.run("checkpoint", "compress", run.name).returncode == 0
+    assert not run.exists()
+    row = rows(project)[0]
+    assert (row["status"], row["marks"], row["completed_tasks"]) == ("completed", ["archive"], 3)
+    assert rows(project, "--size")[0]["size_bytes"] == os.path.getsize(str(row["run_dir"]))
+    after = document(project.run("checkpoint", "show", "--last", "--json"))
+    assert after["tasks"] == before["tasks"]
+    assert project.run("checkpoint", "validate", run.name).returncode == 0
+    assert "nothing to repair" in project.run("checkpoint", "repair", run.name).stdout
+    assert "no difference" in project.run("checkpoint", "diff", run.name, run.name).stdout
+    assert not run.exists()

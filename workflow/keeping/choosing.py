@@ -6,9 +6,10 @@ import os
 import re
 from typing import NamedTuple
 
-from workflow.checkpoint import locks, store
+from workflow.checkpoint import store
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
-from workflow.errors import CheckpointError, UsageError, one_line
+from workflow.errors import UsageError, one_line
+from workflow.inspection import choose_run
 
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 
@@ -23,11 +24,12 @@ class Chosen(NamedTuple):
 def choose(root: CheckpointRoot, name: str | None) -> Chosen:
     """Return the run that was named (`RUN`, `RUN@N`, a path of one), or the newest where `name` is None.
 
-    Every verb that reads gets its run here. Whether there is a snapshot N is for whoever reads it to say.
+    Every verb that reads gets its run here; one that is an archive as a copy (`layout.archive`).
+    Whether there is a snapshot N is for whoever reads it to say.
     Raises CheckpointError (it lists what there is), UsageError (what stands behind the @ is no number).
     """
     if name is None:
-        return Chosen(newest_run(root), None)
+        return Chosen(choose_run(root, None), None)
     run, number = split(name)
     return Chosen(store.find_run(root, run), number)
 
@@ -53,16 +55,3 @@ def split(name: str) -> tuple[str, int | None]:
             help=f"which there are: workflow checkpoint list {one_line(run)}",
         )
     return run, int(number)
-
-
-def newest_run(root: CheckpointRoot) -> RunLayout:
-    """Return the run that was started last. Raises CheckpointError when there is none."""
-    known = store.run_ids(root)
-    if not known:
-        raise CheckpointError(f"there are no runs in {one_line(root.path)}", help="start one with: workflow run")
-    for run_id in reversed(known):
-        layout = root.run(run_id)
-        # A run that died before it wrote what it was to do holds nothing to look at.
-        if os.path.lexists(layout.definition) or locks.is_held(layout):
-            return store.find_run(root, run_id)
-    return store.find_run(root, known[-1])

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from workflow.checkpoint import locks, records, store
+from workflow.checkpoint import locks, packed, records, store
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.records import Document
 from workflow.errors import CheckpointError, UsageError, nearest, one_line
@@ -35,7 +35,7 @@ def runs(root: CheckpointRoot, status: str | None = None, *, with_size: bool = F
     entries = (described(layout) for layout in _layouts(root))
     chosen = [entry for entry in entries if status is None or entry["status"] == status]
     if with_size:
-        for entry in chosen:
+        for entry in chosen:  # an archive is one file
             entry["size_bytes"] = size_of(entry["run_dir"]).size_bytes
     return chosen
 
@@ -61,7 +61,8 @@ def described(layout: RunLayout) -> Document:
     try:
         fd = os.open(layout.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
-        return _in_full(layout, ())
+        archive = packed.archive_of(layout)
+        return _in_full(layout, ()) if archive is None else _archived(layout, archive)
     names: list[str] = []
     try:
         names = os.listdir(fd)
@@ -72,6 +73,12 @@ def described(layout: RunLayout) -> Document:
     finally:
         os.close(fd)
     return _in_full(layout, names) if quick is None else quick
+
+
+def _archived(layout: RunLayout, archive: str) -> Document:
+    """Return an archived run by the manifest at its head; the sizes of archives are asked for like all others."""
+    entry = packed.in_short(layout, archive)
+    return {**entry, "size_bytes": None, "marks": ["archive", *entry["marks"]]}
 
 
 def _try_shared(fd: int) -> bool:

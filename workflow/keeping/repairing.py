@@ -56,6 +56,9 @@ def repaired(root: CheckpointRoot, name: str | None, *, is_dry: bool) -> Documen
             "repair wants a run; its snapshots are looked at with it",
             help=f"workflow checkpoint repair {layout.run_id}",
         )
+    if layout.archive is not None:
+        # Reading it has held every byte against its digest.
+        return {"run_id": layout.run_id, "dry_run": is_dry, "actions": [], "runs_again": [], "left": []}
     lock = locks.acquire_run(layout)
     try:
         return _repaired(root, layout, is_dry=is_dry)

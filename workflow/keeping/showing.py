@@ -160,5 +160,5 @@ def _rows(tasks: dict[str, dict[str, Any]]) -> list[Document]:
 
 
 def _size(layout: RunLayout) -> Document:
-    size = size_of(layout.path)
+    size = size_of(layout.archive or layout.path)
     return {"size_bytes": size.size_bytes, "files": size.files}

@@ -31,7 +31,7 @@ def validated(root: CheckpointRoot, name: str | None) -> Document:
     checks, settings = checks_of(layout, _project(layout, root))
     return {
         "run_id": layout.run_id,
-        "run_dir": layout.path,
+        "run_dir": layout.archive or layout.path,
         "is_valid": all(check.is_passed for check in checks),
         "is_live": is_live,
         "strict_hash_check": settings.strict_hash_check,
