@@ -192,7 +192,7 @@ def test_a_kill_of_the_runner_shows_what_outlived_it(project: Project) -> None:
 
 
 def test_a_thousand_runs_are_listed_at_once(project: Project, tmp_path: Path) -> None:
-    """The benchmark measures ten thousand; here only that nothing about it is slow."""
+    """RELIABILITY 71: the benchmark measures ten thousand; here only that nothing about it is slow."""
     model = complete_run(project)
     names = ("workflow.json", "checkpoint.json", "step_00.complete", "step_01.complete", "step_02.complete")
     contents = {name: (model / name).read_bytes() for name in names}

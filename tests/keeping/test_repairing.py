@@ -38,6 +38,7 @@ def test_a_whole_run_has_nothing_to_repair_and_nothing_is_written(project: Proje
 @pytest.mark.parametrize("name", ["checkpoint.json", "steps.sh", "resume.sh", f"lib/{LIBRARY[0]}"])
 @pytest.mark.parametrize("is_gone", [True, False])
 def test_what_is_derived_is_made_again(project: Project, name: str, is_gone: bool) -> None:
+    """Case 14."""
     run = failed_run(project)
     path = run / name
     before = path.read_bytes()

@@ -141,6 +141,7 @@ def test_a_step_that_left_the_definition_is_no_failure(project: Project) -> None
 
 
 def test_a_live_run_is_validated_without_lock_and_without_false_alarm(project: Project) -> None:
+    """Case 29."""
     project.step(0)
     hanging_step(project, 1)
     runner = start_until(project, "here_01", "run")
@@ -237,7 +238,7 @@ def assert_all_noticed(run: Path, changes: list[tuple[Path, int, bool]]) -> None
 
 
 def test_flipped_bits_and_truncations_of_every_file_that_counts_are_noticed(whole: Path) -> None:
-    """A sample; the long form tries all of them."""
+    """Cases 10, 11: a sample; the long form tries all of them."""
     assert len(counting_files(whole)) == 2 + 2 + 3 + len(list((whole / "snapshots").iterdir()))
     seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(1 << 32))
     print(f"repeat with CRASH_SEED={seed}")
@@ -247,6 +248,7 @@ def test_flipped_bits_and_truncations_of_every_file_that_counts_are_noticed(whol
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
 def test_every_flipped_bit_and_every_truncation_is_noticed(whole: Path) -> None:
+    """Cases 10, 11: of markers, states, workflow.json, checkpoint.json and snapshots."""
     assert_all_noticed(whole, bits_and_cuts(whole))
 
 
