@@ -182,7 +182,8 @@ class Archive:
         while len(rest) <= self._kind.trailer_bytes and (data := self._fed()):
             rest += data
         if len(rest) != self._kind.trailer_bytes:
-            raise ArchiveError("something stands behind its end" if len(rest) > 8 else "it ends too early")
+            is_long = len(rest) > self._kind.trailer_bytes
+            raise ArchiveError("something stands behind its end" if is_long else "it ends too early")
         if self._hasher.digest() != self._expected:
             raise ArchiveError("it is not what it was when it was written: its digest is another")
 

@@ -112,6 +112,8 @@ class _FrameReader:
         return bytes(self._object.unused_data)
 
     def decompress(self, data: bytes, most: int) -> bytes:
+        if self._object.eof:
+            return b""
         try:
             return bytes(self._object.decompress(data, most))
         except self._error as error:
