@@ -6,10 +6,8 @@ import os
 import stat
 import time
 from collections.abc import Iterable
-from importlib import import_module
-from typing import Any
 
-from workflow.checkpoint import locks, records, removal, store, tags
+from workflow.checkpoint import locks, packed, records, removal, store, tags
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import ARCHIVE_ENDINGS, RUN_ID, CheckpointRoot, RunLayout
 from workflow.checkpoint.retention import Facts, Seen
@@ -135,10 +133,10 @@ def _facts_of_archive(layout: RunLayout) -> Facts:
     if not is_archive_ours(layout):
         return Facts(RunStatus.PAUSED, is_kept=True)
     try:
-        packed: Any = import_module("workflow.checkpoint.packed")
-        summary = packed.manifest_of(layout, packed.archive_of(layout)).summary
+        archive = packed.archive_of(layout)
+        summary = {} if archive is None else packed.manifest_of(layout, archive).summary
         status = RunStatus(summary["status"])
-    except (ModuleNotFoundError, CheckpointError, OSError, KeyError, TypeError, ValueError):
+    except (CheckpointError, OSError, KeyError, TypeError, ValueError):
         return Facts(RunStatus.PAUSED, is_kept=True)
     return Facts(status, is_pinned=bool(summary.get("pinned")), is_abandoned=True)
 

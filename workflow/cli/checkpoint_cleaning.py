@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -169,10 +168,15 @@ def _trim(
     """Trim the snapshots of one run, as `_go` does runs."""
     from workflow.checkpoint import store
     from workflow.keeping import cleaning
+    from workflow.keeping.trimming import trim
 
     layout = store.find_run(root, run_id)
     cleaning.refuse_kept(layout)
-    trim = import_module("workflow.keeping.trimming").trim
+    if layout.archive is not None:
+        raise UsageError(
+            f"{layout.run_id} is an archive: its snapshots stay as they are",
+            help=f"to remove all of it: workflow checkpoint delete {layout.run_id}",
+        )
     planned = trim(layout, older_than_s, keep, True)
     document = cleaning.trimmed_document(layout, planned.removed, planned.freed_bytes, is_dry=True)
     if given["dry_run"]:
@@ -198,18 +202,7 @@ def _trim(
 
 def _settings(checkpoint_dir: str | None) -> CheckpointSettings:
     """Return the settings in force in this project; the standard ones where there is no definition."""
-    from workflow.definition import loader
-    from workflow.model import CheckpointSettings
+    from workflow.in_force import settings_in_force
 
-    project = project_directory()
-    try:
-        in_force: Any = import_module("workflow.in_force")
-    except ModuleNotFoundError:
-        try:
-            loader.source_path(project, None)
-        except UsageError:
-            return CheckpointSettings()
-        return loader.load(project, None).checkpoints
-    effective, _ = in_force.settings_in_force(project, environment(), checkpoint_dir=checkpoint_dir)
-    settings: CheckpointSettings = effective.settings
-    return settings
+    effective, _ = settings_in_force(project_directory(), environment(), checkpoint_dir=checkpoint_dir)
+    return effective.settings

@@ -68,11 +68,8 @@ def _refuse_note(note: str, *, is_off: bool) -> None:
 def _tag(run_id: str, checkpoint_dir: str | None, given: dict[str, Any], act: Callable[..., dict[str, Any]]) -> int:
     from workflow.checkpoint import store
 
-    find: Any = store.find_run
-    root = open_root(checkpoint_dir)
-    # Where runs may be archives, the directory of one is put back before anything is written in it.
-    can_put_back = find.__code__.co_argcount > 2
-    layout = find(root, run_id, open_disk()) if can_put_back else find(root, run_id)
+    # The directory of a run that is an archive is put back before anything is written in it.
+    layout = store.find_run(open_root(checkpoint_dir), run_id, open_disk())
     disk = open_disk(layout)
     try:
         document = act(disk, layout)

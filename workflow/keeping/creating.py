@@ -28,6 +28,11 @@ def create(root: CheckpointRoot, run_id: str | None, name: str) -> dict[str, Any
     if run_id == "":
         raise UsageError("the name of the run is empty", help="leave it out for the newest run")
     layout = choose_run(root, run_id)
+    if layout.archive is not None:
+        raise UsageError(
+            f"{layout.run_id} is an archive: it is over, and nothing is added to it",
+            help=f"to carry it on: workflow resume {layout.run_id}",
+        )
     workflow, stored = definition_of(layout)
     document = present(layout, workflow, stored, graph.order(workflow.steps), user=user_name())
     disk = durable.Disk(private=workflow.checkpoints.private, faults=_faults())
