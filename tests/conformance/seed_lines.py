@@ -24,15 +24,20 @@ class Line(NamedTuple):
 FLEETTOOLS = [
     Line("fleet checkpoints list <mission-id>", "workflow checkpoints list $RUN", says=r"@1\b.*error"),
     Line("fleet checkpoints ls <mission-id>", "workflow checkpoints ls $RUN", says=r"@1\b.*error"),
-    Line("fleet checkpoints show <checkpoint-id>", "workflow checkpoints show $RUN@1", says=r"error[\s\S]*50"),
+    Line("fleet checkpoints show <checkpoint-id>", "workflow checkpoints show $RUN@1", says=r"50%[\s\S]*trigger: error"),
     Line("fleet checkpoints latest <mission-id>", "workflow checkpoints latest $RUN", says=r"@1\b"),
-    Line("fleet checkpoints prune <mission-id>", "workflow checkpoints prune $RUN", asks=True),
+    Line("fleet checkpoints prune <mission-id>", "workflow checkpoints prune $RUN", says="nothing to remove"),
     Line(
         "fleet checkpoints prune <mission-id> --older-than 30",
         "workflow checkpoints prune $RUN --older-than 30",
+        says="nothing to remove",
+    ),
+    Line(
+        "fleet checkpoints prune <mission-id> --keep 10",
+        "for i in 1 2 3; do workflow checkpoints create $RUN; done; workflow checkpoints prune $RUN --keep 2",
+        says="removed 2 snapshots",
         asks=True,
     ),
-    Line("fleet checkpoints prune <mission-id> --keep 10", "workflow checkpoints prune $RUN --keep 10", asks=True),
     Line("fleet checkpoints prune <mission-id> --force", "workflow checkpoints prune $RUN --force"),
     Line("fleet resume --mission <mission-id>", "workflow resume --mission $RUN", state="fixed", says="publish"),
     Line("fleet resume --mission <mission-id>", "workflow resume --mission $RUN", state="fixed", asks=True),
