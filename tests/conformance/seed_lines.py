@@ -24,7 +24,7 @@ class Line(NamedTuple):
 FLEETTOOLS = [
     Line("fleet checkpoints list <mission-id>", "workflow checkpoints list $RUN", says=r"@1\b.*error"),
     Line("fleet checkpoints ls <mission-id>", "workflow checkpoints ls $RUN", says=r"@1\b.*error"),
-    Line("fleet checkpoints show <checkpoint-id>", "workflow checkpoints show $RUN@1", says=r"50%[\s\S]*trigger: error"),
+    Line("fleet checkpoints show <checkpoint-id>", "workflow checkpoints show $RUN@1", says=r"50%[\s\S]*error"),
     Line("fleet checkpoints latest <mission-id>", "workflow checkpoints latest $RUN", says=r"@1\b"),
     Line("fleet checkpoints prune <mission-id>", "workflow checkpoints prune $RUN", says="nothing to remove"),
     Line(

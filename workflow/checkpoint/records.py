@@ -56,8 +56,12 @@ def digest(data: bytes) -> str:
 
 def encode_document(document: Document) -> bytes:
     """Return a document as bytes, one key a line, its checksum last."""
-    lines = [f"  {quoted(key)}: {_value(value)}," for key, value in document.items()]
-    body = ("{\n" + "\n".join(lines) + "\n").encode("ascii")
+    lines = ["{", *(f"  {quoted(key)}: {_value(value)}," for key, value in document.items()), ""]
+    # In one go: that of a snapshot of ten thousand steps has megabytes, and each copy would count.
+    text = "\n".join(lines)
+    del lines
+    body = text.encode("ascii")
+    del text
     return b'%s%s%s"\n}\n' % (body, _CHECKSUM_LINE, digest(body).encode("ascii"))
 
 

@@ -62,9 +62,9 @@ class Tasks:
         if self._entries is None:
             self._entries = self._before()
         entries = self._entries
-        for number, (record, epoch) in self._records.items():
+        while self._records:  # one by one, so that ten thousand of them are not in memory twice
+            number, (record, epoch) = self._records.popitem()
             entries[number] = _of_record(record, epoch)
-        self._records.clear()
         tasks = {}
         for step in self._workflow.steps:
             number = step.number
