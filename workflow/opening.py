@@ -17,7 +17,6 @@ from workflow.errors import CheckpointError, UsageError, listed, nearest, one_li
 from workflow.events import Notice
 from workflow.model import RunStatus, Status, Workflow
 from workflow.planning.decision import Request
-from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
 
 NEWEST = ""
 DEFAULT_DIRECTORY = ".checkpoints"
@@ -183,6 +182,8 @@ def _resumed(
     params = {**(stored.get("params") or {}), **options.params}
     workflow = loader.load(project, source, params=params)
     if options.validate:
+        from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
+
         but = MENDED_BY_REVALIDATE if options.revalidate else ()
         refuse_invalid(layout, project, workflow.checkpoints, but=but)
     return _opened(options._replace(params=params), root, workflow, notices, layout, stored)
