@@ -18,7 +18,6 @@ from workflow.events import Notice
 from workflow.in_force import Flags, directory_in, in_force, policy_of, refuse_unkept
 from workflow.model import RunStatus, Status, Workflow
 from workflow.planning.decision import Request
-from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
 
 NEWEST = ""
 DEFAULT_DIRECTORY = ".checkpoints"
@@ -220,6 +219,8 @@ def _resumed(
     refuse_unkept(effective)
     workflow = dataclasses.replace(workflow, checkpoints=effective.settings)
     if options.validate:
+        from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
+
         but = MENDED_BY_REVALIDATE if options.revalidate else ()
         refuse_invalid(layout, project, workflow.checkpoints, but=but)
     return _opened(options._replace(params=params), root, workflow, notices, layout, stored)
