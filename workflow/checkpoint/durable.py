@@ -53,8 +53,8 @@ class Disk:
             os.close(fd)
         self._directories.clear()
 
-    def write(self, path: str, data: bytes, *, sync: bool = True) -> None:
-        """Put `data` at `path`, whole or not at all.
+    def write(self, path: str, data: bytes | Callable[[], Iterable[bytes]], *, sync: bool = True) -> None:
+        """Put `data` at `path`, whole or not at all; a function gives it piece by piece, anew at every call.
 
         With `sync`, it survives a power cut once this returns; without, only the death of processes.
         Raises NotRecordedError; then `path` is as it was before, unless only the directory could not
@@ -110,7 +110,7 @@ class Disk:
         for temporary, _ in files:
             self._drop(temporary)
 
-    def _replace(self, path: str, data: bytes, sync: bool) -> None:
+    def _replace(self, path: str, data: bytes | Callable[[], Iterable[bytes]], sync: bool) -> None:
         temporary = self._stage(path, data, sync=sync)
         try:
             self._call("rename", os.rename, temporary, path)
@@ -120,7 +120,7 @@ class Disk:
         if sync:
             self.sync_directory(os.path.dirname(path))
 
-    def _stage(self, path: str, data: bytes, *, sync: bool) -> str:
+    def _stage(self, path: str, data: bytes | Callable[[], Iterable[bytes]], *, sync: bool) -> str:
         directory, name = os.path.split(path)
         temporary = f"{directory}/{TEMPORARY}{name[:200]}-{self._token}{next(self._count)}"
         fd = self._call(
@@ -132,7 +132,8 @@ class Disk:
         )
         try:
             try:
-                self._write_all(fd, data)
+                for piece in (data,) if isinstance(data, bytes) else data():
+                    self._write_all(fd, piece)
                 if sync:
                     self._call("fsync", os.fsync, fd)
             finally:

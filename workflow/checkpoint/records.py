@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from workflow.model import Attempt, Failure, Reason, Status, Step
 Document = dict[str, Any]
 
 LARGEST_DOCUMENT_BYTES = 256 * 1024 * 1024
+PIECE_BYTES = 64 * 1024
 _CHECKSUM_LINE = b'  "checksum": "'
 _encode = json.JSONEncoder(separators=(", ", ": "), allow_nan=False).encode
 
@@ -63,6 +65,36 @@ def encode_document(document: Document) -> bytes:
     body = text.encode("ascii")
     del text
     return b'%s%s%s"\n}\n' % (body, _CHECKSUM_LINE, digest(body).encode("ascii"))
+
+
+class Streamed(NamedTuple):
+    """A mapping in a document that is too large to be held: `items` gives its pairs anew at every call."""
+
+    items: Callable[[], Iterator[tuple[str, Document]]]
+
+
+def encode_in_pieces(document: Document) -> Iterator[bytes]:
+    """Yield the bytes that `encode_document` gives, piece by piece; values may be Streamed."""
+    hasher = blake3()
+    pending = bytearray(b"{\n")
+    for key, value in document.items():
+        pending += f"  {quoted(key)}: ".encode("ascii")
+        if isinstance(value, Streamed):
+            glue = b"{"
+            for name, part in value.items():
+                pending += glue + f"{quoted(name)}: {_encode(part)}".encode("ascii")
+                glue = b", "
+                if len(pending) >= PIECE_BYTES:
+                    hasher.update(pending)
+                    yield bytes(pending)
+                    pending.clear()
+            pending += b"{}" if glue == b"{" else b"}"
+        else:
+            pending += _value(value).encode("ascii")
+        pending += b",\n"
+    hasher.update(pending)
+    yield bytes(pending)
+    yield b'%sblake3:%s"\n}\n' % (_CHECKSUM_LINE, hasher.hexdigest().encode("ascii"))
 
 
 def _value(value: object) -> str:

@@ -157,7 +157,8 @@ def write(
             "status": document.get("status"),
         }
         entry = Entry(number, trigger, layout.snapshot(number, trigger))
-        disk.write(entry.path, records.encode_document({**first, **document}))
+        whole = {**first, **document}
+        disk.write(entry.path, lambda: records.encode_in_pieces(whole))
         if most is not None:
             try:
                 _remove(disk, [it for it in listed(layout)[:-most] if it.number != spare])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from workflow.checkpoint import snapshots
+from workflow.checkpoint import records, snapshots
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.master import MasterWriter
@@ -207,7 +207,7 @@ class Snapshotting:
         statuses = with_past(dict(statuses), self._recorded)
         words = {number: WORDS.get(it, "pending") for number, it in statuses.items()}
         document = self._master.document(statuses, running, status)
-        document["tasks"] = self._tasks.as_of(words)
+        document["tasks"] = records.Streamed(lambda: self._tasks.items(words))
         self._recorded_then = self._recorded_now
         self._running_then = tuple(number for _, number in running)
         notices = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from workflow.checkpoint.layout import RunLayout, label
 from workflow.checkpoint.marker import Marker
 from workflow.checkpoint.records import StepRecord
 from workflow.errors import CheckpointError
-from workflow.model import Attempt, Status, Workflow
+from workflow.model import Attempt, Status, Step, Workflow
 from workflow.planning.record import Recorded
 
 Task = dict[str, Any]
@@ -32,6 +33,7 @@ STATUSES = {word: status for status, word in reversed(WORDS.items())}
 
 # What one snapshot of a runner may read of steps that completed before: beyond that, the markers must do.
 MOST_STATES_READ = 500
+LARGEST_READ_BYTES = 512 * 1024
 
 
 def tasks_of(workflow: Workflow, layout: RunLayout, recorded: Recorded, words: Mapping[int, str]) -> dict[str, Task]:
@@ -40,7 +42,7 @@ def tasks_of(workflow: Workflow, layout: RunLayout, recorded: Recorded, words: M
 
 
 class Tasks:
-    """The entries of a run's steps, each made once. Cheap until the first snapshot is asked for."""
+    """The entries of a run's steps, made when they are asked for; cheap until then, in time and in memory."""
 
     def __init__(
         self, workflow: Workflow, layout: RunLayout, recorded: Recorded, *, most_read: int | None = MOST_STATES_READ
@@ -50,36 +52,66 @@ class Tasks:
         self._layout = layout
         self._recorded = recorded
         self._most_read = most_read
-        self._entries: dict[int, Task] | None = None
+        self._before: dict[int, Task] | None = None
         self._records: dict[int, tuple[StepRecord, int]] = {}
+        # Of a step that completed and left nothing, its times say all: of ten thousand, only these are kept.
+        self._plain: dict[int, tuple[float, float, int]] = {}
 
     def put(self, record: StepRecord, epoch: int) -> None:
         """Take note of what became of a step; it must be recorded."""
-        self._records[record.step.number] = (record, epoch)
+        number = record.step.number
+        last = record.attempts[-1] if record.attempts else None
+        is_plain = record.is_done and not (record.outputs or record.env or record.output_digests or record.iteration)
+        if is_plain and last is not None and last.ended_at is not None:
+            self._records.pop(number, None)
+            self._plain[number] = (last.started_at, last.ended_at, epoch)
+        else:
+            self._plain.pop(number, None)
+            self._records[number] = (record, epoch)
 
     def as_of(self, words: Mapping[int, str]) -> dict[str, Task]:
         """Return `tasks{}` for these statuses (words by number; a number that is not there is pending)."""
-        if self._entries is None:
-            self._entries = self._before()
-        entries = self._entries
-        while self._records:  # one by one, so that ten thousand of them are not in memory twice
-            number, (record, epoch) = self._records.popitem()
-            entries[number] = _of_record(record, epoch)
-        tasks = {}
-        for step in self._workflow.steps:
-            number = step.number
-            word = words.get(number, "pending")
-            entry = entries.get(number)
-            if entry is None:
-                entry = entries[number] = _entry(step.name, word)
-            elif entry["status"] != word:
-                # What stands there is of the last attempt that ended; one that runs has not said anything yet.
-                entry = entries[number] = {**entry, "status": word}
-            tasks[label(number)] = entry
-        return tasks
+        return dict(self.items(words))
 
-    def _before(self) -> dict[int, Task]:
-        """Return what is known of steps that ran before: from the last snapshot, else from states and markers."""
+    def items(self, words: Mapping[int, str]) -> Iterator[tuple[str, Task]]:
+        """Yield label and entry of each step, in order; one at a time, as there may be ten thousand."""
+        if self._before is None:
+            self._before = self._read_before()
+        for step in self._workflow.steps:
+            word = words.get(step.number, "pending")
+            entry = self._entry_of(step, self._before)
+            # What stands there is of the last attempt that ended; one that runs has not said anything yet.
+            yield label(step.number), entry if entry["status"] == word else {**entry, "status": word}
+
+    def _entry_of(self, step: Step, before: Mapping[int, Task]) -> Task:
+        number = step.number
+        plain = self._plain.get(number)
+        if plain is not None:
+            started_at, ended_at, epoch = plain
+            return _entry(
+                step.name,
+                "completed",
+                started_at=_instant(started_at),
+                completed_at=_instant(ended_at),
+                duration_ms=round(1000 * max(0.0, ended_at - started_at)),
+                exit_code=0,
+                fingerprint=self._recorded.identities[number].fingerprint,
+                epoch=epoch,
+            )
+        if number in self._records:
+            return _of_record(*self._records[number])
+        if number in before:
+            return before[number]
+        marker = self._recorded.markers.get(number)
+        if marker is not None:
+            return _of_marker(marker, None, self._recorded.published.get(number, {}))
+        return _of_attempts(step.name, self._recorded.past.get(number, ()))
+
+    def _read_before(self) -> dict[int, Task]:
+        """Return what is known of some steps that ran before: from the last snapshot, or from states.
+
+        Of others their markers must do: what is read here stays in memory.
+        """
         repeated = {step.number for step in self._workflow.steps if step.rules.repeat is not None}
         known = _of_newest(self._layout) if self._recorded.markers else {}
         left = self._most_read
@@ -90,21 +122,17 @@ class Tasks:
                 number = step.number
                 marker = self._recorded.markers.get(number)
                 if marker is None:
-                    past = self._recorded.past.get(number)
-                    if past or number in repeated:
-                        entries[number] = _of_attempts(step.name, past or ())
                     if number in repeated:
+                        entries[number] = _of_attempts(step.name, self._recorded.past.get(number, ()))
                         entries[number]["iterations"] = commits.iterations_done(self._layout, number, step.name)
                     continue
                 task = known.get(label(number))
                 if task is not None and is_of(task, marker):
                     entries[number] = task
-                    continue
-                state = None
-                if left is None or left > 0:
+                elif left is None or left > 0:
                     left = None if left is None else left - 1
                     state = _state(states, self._recorded.moves.get(number, number))
-                entries[number] = _of_marker(marker, state, self._recorded.published.get(number, {}))
+                    entries[number] = _of_marker(marker, state, self._recorded.published.get(number, {}))
         finally:
             states.close()
         return entries
@@ -239,6 +267,10 @@ def _state(states: store.States, number: int) -> records.Document | None:
 def _of_newest(layout: RunLayout) -> dict[str, Task]:
     newest = snapshots.newest(layout)
     try:
-        return {} if newest is None else snapshots.read(layout, newest.number)["tasks"]
-    except CheckpointError:  # it saves time, and decides nothing
+        # A large one would stay in memory for the whole run; then markers and some states must do.
+        if newest is None or os.stat(newest.path).st_size > LARGEST_READ_BYTES:
+            return {}
+        tasks: dict[str, Task] = snapshots.read(layout, newest.number)["tasks"]
+        return tasks
+    except (CheckpointError, OSError):  # it saves time, and decides nothing
         return {}
