@@ -164,13 +164,14 @@ def test_f25_locks_of_what_is_left_to_do_are_named_and_taken_again_on_resume(pro
     assert master(project)["recovery_context"]["locks_to_restore"] == []
 
 
-def test_a15_the_modes_that_there_are_work_and_the_others_are_refused(project: Project) -> None:
+def test_a15_every_mode_works_and_is_recorded(project: Project) -> None:
     project.steps(1)
     assert project.run("run", "--dry-run").returncode == 0
     assert project.runs == []
     assert project.run("run", "--parallel").returncode == 0
     assert project.run("run", "--no-parallel").returncode == 0
-    assert project.run("run", "--smart").returncode == 2
+    assert project.run("run", "--smart").returncode == 0
+    assert master(project)["execution_mode"]["smart_execution"] is True
     assert project.run("run", "--auto").returncode == 0
     assert master(project)["execution_mode"]["auto"] is True
 
