@@ -415,7 +415,8 @@ def not_recorded(error: OSError, path: str) -> NotRecordedError:
     message = f"cannot record what happened in {one_line(path)}: {reason}"
     if error.errno in FULL_DISK:
         advice = (
-            f"free space on that disk (df -h {one_line(os.path.dirname(path))}), then carry on with: workflow resume"
+            f"free space on that disk (df -h {one_line(os.path.dirname(path))}; workflow checkpoint clean, or "
+            "workflow checkpoint compress --all), then carry on with: workflow resume"
         )
     elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         advice = "make that directory writable, or choose another with --checkpoint-dir DIR"
