@@ -72,10 +72,13 @@ def test_by_the_clock_where_anything_happened(project: Project) -> None:
     project.step(0)
     project.step(1, "sleep 1.5")
     assert project.run("run", "--checkpoint-interval", "0.3s").returncode == 0
-    # Once it is told that step 01 runs, the next ones would say the same, so there are none.
+    # Once it is told that step 01 runs, the next ones would say the same, so there are none; but the clock may strike
+    # once more between the end of step 01 and that of the run.
     made = triggers(project)
     assert made in (["auto", "completion"], ["auto", "auto", "completion"])
-    assert words(snapshot(project, len(made) - 1)) == {"00": "completed", "01": "running"}
+    autos = [words(snapshot(project, number)) for number in range(1, len(made))]
+    assert autos.count({"00": "completed", "01": "running"}) == 1
+    assert all(autos.count(one) == 1 for one in autos)
 
 
 @pytest.mark.parametrize(
