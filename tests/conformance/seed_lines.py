@@ -252,6 +252,26 @@ AI_WORKFLOW = [
 ]
 
 RALPH = [
+    # Its checkpoints in git, prompt archives and metrics (--metrics-interval) come with work-tree checkpoints. Where the
+    # same is had from the snapshots of a run, that form stands here.
+    Line(
+        'git log --oneline | grep "Ralph checkpoint"',
+        "workflow checkpoint list $RUN | grep error",
+        says="@1",
+    ),
+    Line("git checkout <commit-hash>", "workflow resume $RUN@1", state="fixed", says="publish"),
+    Line("ls -la .agent/prompts/", "ls -la .checkpoints/$RUN/snapshots/", says="0001_error.json"),
+    Line(
+        "with open('.agent/metrics/state_20240110_100000.json') as f: state = json.load(f)",
+        "python3 -c \"import json, sys; state = json.load(open(sys.argv[1])); print(state['status'], "
+        "state['completed_tasks'])\" .checkpoints/$RUN/snapshots/0001_error.json",
+        says="failed 2",
+    ),
+    Line(
+        "for state_file in checkpoint_dir.glob('state_*.json'): assert 'iteration' in data",
+        "workflow checkpoint validate $RUN",
+        says="Hashes match",
+    ),
     Line(
         "python ralph_orchestrator.py --checkpoint-interval 5",
         "workflow run plan.json --checkpoint-interval 2 && ls .checkpoints/*/snapshots",
