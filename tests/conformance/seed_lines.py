@@ -252,8 +252,8 @@ AI_WORKFLOW = [
 ]
 
 RALPH = [
-    # Its checkpoints in git, prompt archives and metrics (--metrics-interval) come with work-tree checkpoints. Where the
-    # same is had from the snapshots of a run, that form stands here.
+    # Its checkpoints in git, prompt archives and metrics (--metrics-interval) come with work-tree checkpoints. Where
+    # the same is had from the snapshots of a run, that form stands here.
     Line(
         'git log --oneline | grep "Ralph checkpoint"',
         "workflow checkpoint list $RUN | grep error",
