@@ -143,7 +143,7 @@ def schema(name: str | None) -> int:
         like = nearest(name, known)
         raise UsageError(
             f"there is no schema {one_line(name)}",
-            help=f"did you mean {like}?" if like else f"there are {listed(known)}",
+            help=f"did you mean {like}?" if like else f"there are {listed(known, most=len(known))}",
         )
     document: Any = schemas.schema(name)
     print_json(document)
