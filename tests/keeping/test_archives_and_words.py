@@ -48,10 +48,12 @@ def test_a_word_leaves_the_directory_and_no_second_copy(project: Project, words:
         (["approve", "RUN", "nosuch"], "there is no step nosuch"),
         (["approve", "RUN", "a"], "asks for no approval"),
         (["approve", "RUN"], "wants"),
+        (["checkpoint", "delete", "RUN@1", "--yes"], "is an archive"),
+        (["checkpoint", "prune", "RUN", "--yes"], "is an archive"),
     ],
 )
 def test_a_wrong_word_changes_nothing(project: Project, words: list[str], problem: str) -> None:
     run_id = archived(project)
-    said = project.run(*(run_id if word == "RUN" else word for word in words))
+    said = project.run(*(word.replace("RUN", run_id) for word in words))
     assert_helped(said, 2, problem)
     assert entries(project) == [f"{run_id}.tar.gz"]
