@@ -114,6 +114,10 @@ class Tick(NamedTuple):
     now_at: float
 
 
+class LogsMoving(NamedTuple):
+    """The logs are about to leave the place that was told: whoever still wants to read there does it now."""
+
+
 class RunFinished(NamedTuple):
     """The last event. `exit_code` is what the command line will exit with."""
 
@@ -135,6 +139,7 @@ Event = (
     | StepFinished
     | Interrupted
     | Tick
+    | LogsMoving
     | RunFinished
 )
 

@@ -28,6 +28,7 @@ from workflow.planning.world import Judgement
 from workflow.reporting.waiting import approve_command
 from workflow.reusing import is_smart, world_of
 from workflow.session import environment, project_directory
+from workflow.upkeep import to_write_in
 
 
 def plan_of(options: Options) -> dict[str, Any]:
@@ -162,14 +163,15 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
 
     Durable on return. Raises CheckpointError, UsageError, RunBusyError, NotRecordedError.
     """
-    layout = store.find_run(root, run_id, _disk())
+    layout = store.find_run(root, run_id)
     workflow, _ = definition_of(layout)
     number = step_number(workflow, step_name)
     step = next(step for step in workflow.steps if step.number == number)
-    disk = durable.Disk(private=workflow.checkpoints.private)
-    lock = locks.acquire_run(layout)
+    disk = _disk(workflow)
+    lock = None
     try:
-        packed.forget_archives(layout, disk)
+        layout = to_write_in(root, layout, disk)
+        lock = locks.acquire_run(layout)
         past = store.attempts_of(layout, number)
         content = manifest(step)
         now_at = time.time()
@@ -198,14 +200,15 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
                 disk, layout, record._replace(failure=Failure("marked", f"{user} said that it must run again"))
             )
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
         disk.close()
     word = "complete: it will not run again" if is_done else "pending: it will run again"
     return f"step {one_line(step.title)} of {layout.run_id} is marked {word} (recorded as {one_line(user)}'s word)"
 
 
-def _disk() -> durable.Disk:
-    return durable.Disk(faults=durable.planned_faults(environment()))
+def _disk(workflow: Workflow) -> durable.Disk:
+    return durable.Disk(private=workflow.checkpoints.private, faults=durable.planned_faults(environment()))
 
 
 def approve(
@@ -217,7 +220,7 @@ def approve(
     an answer is meant. An answer that is there already stays as it is; its opposite is replaced, and told as `before`.
     Durable on return. Raises CheckpointError, UsageError, NotRecordedError.
     """
-    layout = store.find_run(root, run_id or _waiting_run(root, step_name).run_id, _disk())
+    layout = store.find_run(root, run_id or _waiting_run(root, step_name).run_id)
     workflow, _ = definition_of(layout)
     step = _asking_step(workflow, layout, step_name)
     try:
@@ -232,8 +235,9 @@ def approve(
     if before is not None and before.is_approved is is_approved:
         answer = before
     else:
-        disk = durable.Disk(private=workflow.checkpoints.private)
+        disk = _disk(workflow)
         try:
+            layout = to_write_in(root, layout, disk)
             approval.write(disk, layout, answer)
         finally:
             disk.close()

@@ -20,7 +20,7 @@ from workflow.checkpoint.master import MasterFacts, MasterWriter
 from workflow.definition import resolved
 from workflow.definition.files import shown_path
 from workflow.errors import NotRecordedError, WorkflowError
-from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, StepFinished
+from workflow.events import Event, LogsMoving, Notice, Observer, RunFinished, RunStarted, StepFinished
 from workflow.model import Choice, Decision, RunStatus, Status, Workflow
 from workflow.opening import DEFAULT_DIRECTORY, Opened, Options, resume_command
 from workflow.planning.decision import decide
@@ -320,6 +320,7 @@ class Invocation:
         if is_completed and settings.compress and not self.is_unwanted:
             from workflow.packing import pack_finished
 
+            self.tell(LogsMoving())
             notice = pack_finished(self.layout, self.workflow, self.disk)
             if notice is not None:
                 self.tell(notice)

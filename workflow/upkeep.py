@@ -210,6 +210,25 @@ def _is_starting(layout: RunLayout) -> bool:
         return False
 
 
+def to_write_in(root: CheckpointRoot, layout: RunLayout, disk: Disk) -> RunLayout:
+    """Return the directory of a run for words to be written in; an archive becomes one again, durably.
+
+    Raises CheckpointError, NotRecordedError.
+    """
+    if layout.archive is None:
+        return layout
+    own = store.find_run(root, layout.run_id, disk)
+    try:
+        lock = locks.acquire_run(own)
+    except RunBusyError:  # who carries it on removes the archive
+        return own
+    try:
+        packed.forget_archives(own, disk)
+    finally:
+        lock.release()
+    return own
+
+
 def take_away(disk: Disk, layout: RunLayout, *, is_archive: bool) -> int | None:
     """Remove a run under its lock; return the bytes freed, None when it was gone already. Durable on return.
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.support import assert_helped, assert_refused, document, tree
 from tests.conftest import Project
+from workflow.cli.checkpoint import VERBS
 from workflow.cli.main import COMMANDS, LATER
 from workflow.cli.running import LATER_OPTIONS, MOOT_OPTIONS
 
@@ -195,3 +196,17 @@ def test_a_reader_that_goes_away_is_no_error_of_ours(project: Project) -> None:
             ["sh", "-c", line], cwd=project, env=clean_env(), capture_output=True, text=True, check=False
         )
         assert not result.stderr, (command, result.stderr)
+
+
+def test_the_verbs_of_checkpoint_are_each_told_in_one_line(project: Project) -> None:
+    result = project.run("checkpoint", "--help")
+    assert result.returncode == 0
+    commands = result.stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in commands] == list(VERBS)
+    assert not [line for line in commands if line.endswith("...")], "no sentence is cut off"
+
+
+@pytest.mark.parametrize("words", [["--json"], ["--format", "json"]])
+def test_lint_answers_in_json_both_ways(project: Project, words: list[str]) -> None:
+    project.steps(2)
+    assert document(project.run("lint", *words))["steps"] == 2

@@ -201,3 +201,19 @@ def test_ten_thousand_old_runs_cost_no_seconds(project: Project) -> None:
     assert 0 < left < 10_000
     loud = project.run()
     assert "there is more to clear" in loud.stdout + loud.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--output", "group"]])
+def test_what_the_last_steps_said_is_seen_although_the_run_becomes_an_archive(
+    project: Project, options: list[str]
+) -> None:
+    (project.path / "workflow.yaml").write_text(
+        "name: t\ncheckpoints: {compress: true}\nsteps:\n"
+        "  - {name: a, run: echo first-words}\n  - {name: b, run: seq 100000}\n",
+        encoding="utf-8",
+    )
+    result = project.run(*options)
+    assert result.returncode == 0, result.stderr
+    assert "first-words" in result.stdout
+    assert result.stdout.count("\n") > 100_000
+    assert not project.runs, "it is an archive"

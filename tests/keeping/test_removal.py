@@ -157,7 +157,7 @@ def test_an_error_of_the_disk_is_told_and_the_next_sweep_ends_it(layout: RunLayo
     whole = os.path.exists(layout.path)
     assert whole == (operation == "rename")
     if whole:
-        assert removal.size_of(layout.path) == 120
+        assert removal.size_of_run(layout) == 120
         assert removal.remove_run(Disk(), layout) == 120
     removal.sweep_trash(CheckpointRoot(os.path.dirname(layout.path)), Disk())
     assert left(layout) == []

@@ -18,6 +18,7 @@ from workflow.checkpoint import durable, snapshots
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.errors import CheckpointError, NotRecordedError, RunBusyError, UsageError
 from workflow.keeping.trimming import trim
+from workflow.upkeep import RunPinnedError
 
 TASKS: dict[str, object] = {"tasks": {"00": {"name": "a", "status": "pending"}}}
 
@@ -270,7 +271,7 @@ def test_trim_leaves_live_and_pinned_runs_alone(project: Project) -> None:
     project.file("go", "")
     process.wait(20)
     Path(layout.pinned).touch()
-    with pytest.raises(CheckpointError, match="pinned"):
+    with pytest.raises(RunPinnedError, match="pinned"):
         trim(layout, None, 1, False)
     os.unlink(layout.pinned)
     assert trim(layout, None, 1, False).removed == [1, 2]

@@ -14,6 +14,7 @@ import stat
 
 from workflow.checkpoint.durable import Disk, not_recorded
 from workflow.checkpoint.layout import ARCHIVE_ENDINGS, TRASH, CheckpointRoot, RunLayout
+from workflow.checkpoint.sizing import size_of
 from workflow.errors import NotRecordedError, one_line
 
 _SNAPSHOT = re.compile(r"(\d{4,18})_[a-z]+\.json\Z", re.ASCII)
@@ -92,29 +93,9 @@ def sweep_trash(root: CheckpointRoot, disk: Disk) -> int:
     return sum(_remove_tree(disk, path) for path in trash_of(root))
 
 
-def size_of(path: str) -> int:
-    """Return how many bytes the files below a directory hold, links not followed; 0 when there is nothing."""
-    total = 0
-    waiting = [path]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    try:
-                        if entry.is_dir(follow_symlinks=False):
-                            waiting.append(entry.path)
-                        else:
-                            total += entry.stat(follow_symlinks=False).st_size
-                    except OSError:  # gone since it was listed
-                        continue
-        except OSError:
-            continue
-    return total
-
-
 def size_of_run(layout: RunLayout) -> int:
     """Return how many bytes a run holds: its directory and its archives."""
-    total = size_of(layout.path)
+    total = size_of(layout.path).size_bytes
     for ending in ARCHIVE_ENDINGS:
         try:
             total += os.lstat(layout.path + ending).st_size

@@ -27,6 +27,24 @@ VERBS: dict[str, str] = {
     "import": "workflow.cli.checkpoint_packing",
 }
 ALIASES = {"ls": "list"}
+# What the list of verbs says of each, so that no module is loaded for it and no sentence cut off.
+IN_SHORT: dict[str, str] = {
+    "list": "the runs there are, or the snapshots of RUN (also: ls)",
+    "show": "a run or a snapshot: progress, steps, what a resume takes up",
+    "latest": "the newest snapshot of RUN",
+    "diff": "what differs between two runs or snapshots",
+    "create": "make a snapshot now, also while the run goes on",
+    "validate": "five checks; exit 3 when one fails",
+    "repair": "rebuild what can be, keep aside what is damaged",
+    "delete": "remove runs, or single snapshots of them",
+    "clean": "remove runs by age, number or outcome",
+    "prune": "trim the snapshots of RUN; without RUN, remove all runs",
+    "pin": "keep RUN from everything that cleans",
+    "abandon": "say that nobody will carry RUN on",
+    "compress": "turn a run into one archive that is still read",
+    "export": "write a run into a file for another machine",
+    "import": "put an exported run among those of this project",
+}
 
 
 class Verbs(click.Group):
@@ -44,6 +62,10 @@ class Verbs(click.Group):
         module = import_module(VERBS[name])
         command: Any = getattr(module, name, None) or getattr(module, f"{name}_")
         return command  # type: ignore[no-any-return]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, IN_SHORT[verb]) for verb in VERBS])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -172,11 +172,6 @@ def _trim(
 
     layout = store.find_run(root, run_id)
     cleaning.refuse_kept(layout)
-    if layout.archive is not None:
-        raise UsageError(
-            f"{layout.run_id} is an archive: its snapshots stay as they are",
-            help=f"to remove all of it: workflow checkpoint delete {layout.run_id}",
-        )
     planned = trim(layout, older_than_s, keep, True)
     document = cleaning.trimmed_document(layout, planned.removed, planned.freed_bytes, is_dry=True)
     if given["dry_run"]:

@@ -67,9 +67,15 @@ def _refuse_note(note: str, *, is_off: bool) -> None:
 
 def _tag(run_id: str, checkpoint_dir: str | None, given: dict[str, Any], act: Callable[..., dict[str, Any]]) -> int:
     from workflow.checkpoint import store
+    from workflow.upkeep import to_write_in
 
-    # The directory of a run that is an archive is put back before anything is written in it.
-    layout = store.find_run(open_root(checkpoint_dir), run_id, open_disk())
+    root = open_root(checkpoint_dir)
+    layout = store.find_run(root, run_id)
+    disk = open_disk(layout if layout.archive is None else None)
+    try:
+        layout = to_write_in(root, layout, disk)
+    finally:
+        disk.close()
     disk = open_disk(layout)
     try:
         document = act(disk, layout)

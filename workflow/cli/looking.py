@@ -95,9 +95,11 @@ def logs(names: tuple[str, ...], follow: bool, checkpoint_dir: str | None) -> in
 @click.command(context_settings=HELP_NAMES)
 @click.argument("source", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
-def lint(source: str | None, as_json: bool) -> int:
+def lint(source: str | None, as_json: bool, as_format: str | None) -> int:
     """Check a definition: every error at once, and the files beside the steps that are none."""
+    as_json = as_json or as_format == "json"
     from workflow.definition import loader
 
     project = project_directory()

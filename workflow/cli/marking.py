@@ -30,9 +30,12 @@ def mark(run_id: str, step: str, is_done: bool, is_pending: bool, checkpoint_dir
 @click.argument("names", metavar="[RUN] STEP", nargs=-1)
 @click.option("--reject", "is_rejected", is_flag=True, help="Say no: the step fails.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
 @click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
 @click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
-def approve(names: tuple[str, ...], is_rejected: bool, as_json: bool, checkpoint_dir: str | None) -> int:
+def approve(
+    names: tuple[str, ...], is_rejected: bool, as_json: bool, as_format: str | None, checkpoint_dir: str | None
+) -> int:
     """Say yes to STEP (number or name), which asks for approval; recorded as your word.
 
     RUN may be left out when one run waits for an answer.
@@ -42,7 +45,7 @@ def approve(names: tuple[str, ...], is_rejected: bool, as_json: bool, checkpoint
     run_id = names[0] if len(names) == 2 or names[0].startswith("workflow_") else None
     step = names[-1] if run_id is None or len(names) == 2 else None
     given = inspection.approve(open_root(checkpoint_dir), run_id, step, is_approved=not is_rejected, user=user_name())
-    if as_json:
+    if as_json or as_format == "json":
         from workflow.cli.printing import print_json
 
         print_json(given)

@@ -139,6 +139,8 @@ def propose_delete(root: CheckpointRoot, names: Iterable[str]) -> Proposal:
             refuse_kept(layout)
         elif upkeep.facts_of(layout, is_archive=True).is_pinned:
             raise upkeep.RunPinnedError(layout)
+        elif at:
+            raise _archived(layout)
         if at:
             item = _snapshot_item(layout, digits, name)
         else:
@@ -215,15 +217,19 @@ def document(proposal: Proposal, cleaned: Cleaned | None) -> dict[str, Any]:
 
 def refuse_kept(layout: RunLayout) -> None:
     """Refuse to touch a run that is pinned or live. Raises RunPinnedError, RunBusyError."""
-    if getattr(layout, "archive", None) is not None:
-        raise UsageError(
-            f"{layout.run_id} is an archive: nothing in it is changed",
-            help=f"to remove it as a whole: workflow checkpoint delete {layout.run_id}",
-        )
+    if layout.archive is not None:
+        raise _archived(layout)
     if os.path.lexists(layout.pinned):
         raise upkeep.RunPinnedError(layout)
     if upkeep.is_live(layout):
         raise _busy(layout)
+
+
+def _archived(layout: RunLayout) -> UsageError:
+    return UsageError(
+        f"{layout.run_id} is an archive: nothing in it is changed",
+        help=f"to remove it as a whole: workflow checkpoint delete {layout.run_id}",
+    )
 
 
 def trimmed_document(layout: RunLayout, numbers: Sequence[int], freed_bytes: int, *, is_dry: bool) -> dict[str, Any]:

@@ -10,17 +10,19 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from workflow import upkeep
 from workflow.checkpoint import archive, archive_reader, locks, packed, portable, records, removal, store, streams
 from workflow.checkpoint.archive_format import EXPORTED, Manifest, Member, parent
 from workflow.checkpoint.archive_reader import Archive
 from workflow.checkpoint.durable import Disk, planned_faults
 from workflow.checkpoint.layout import FORMAT_VERSION, IMPORTED, RESUME_SH, STEPS_SH, CheckpointRoot, RunLayout
-from workflow.definition import graph
-from workflow.errors import CheckpointError, UsageError, listed, one_line
+from workflow.definition import graph, loader, steps_directory
+from workflow.errors import CheckpointError, UsageError, WorkflowError, listed, one_line
 from workflow.execution.shell_files import write_all
 from workflow.inspection import definition_of
 from workflow.keeping.exporting import read_or_none
 from workflow.model import Workflow
+from workflow.opening import DEFAULT_DIRECTORY
 from workflow.planning.record import identities
 from workflow.session import environment, library_directory, locks_directory, prepare_root, project_directory
 
@@ -65,7 +67,7 @@ def import_run(
                 restored = _outputs(manifest, root, workflow, force=force) if with_outputs else []
                 for member in restored:
                     _restore(disk, f"{outputs}/{member.path}", f"{project_directory()}/{member.path}", member)
-                _put(disk, grown, root.run(run_id), force=force)
+                _put(disk, grown, root, run_id, force=force)
             _forget_archives(root.run(run_id), disk)
         finally:
             disk.close()
@@ -205,10 +207,9 @@ def _outputs(manifest: Manifest, root: CheckpointRoot, workflow: Workflow, *, fo
 def _refuse_place(inside: str, project: str, root: CheckpointRoot, workflow: Workflow) -> None:
     """Refuse an output that would be planted: among checkpoints, in git's own files, as a step, through a link."""
     path = os.path.join(project, inside)
-    scripts = {os.path.normpath(os.path.join(project, step.script)) for step in workflow.steps if step.script}
-    is_source = path == workflow.source or path.startswith(workflow.source + os.sep)
-    is_checkpoint = os.path.realpath(path).startswith(os.path.realpath(root.path) + os.sep)
-    if is_source or is_checkpoint or path in scripts or ".git" in inside.split(os.sep):
+    kept = (root.path, os.path.join(project, DEFAULT_DIRECTORY))
+    is_checkpoint = any(os.path.realpath(path).startswith(os.path.realpath(it) + os.sep) for it in kept)
+    if is_checkpoint or _would_run(path, project, workflow) or ".git" in inside.split(os.sep):
         raise CheckpointError(
             f"the archive wants to put an output where none belongs: {one_line(inside)}",
             help="look at it without its outputs: leave out --with-outputs",
@@ -222,6 +223,25 @@ def _refuse_place(inside: str, project: str, root: CheckpointRoot, workflow: Wor
                 help="move it away, or leave out --with-outputs",
             )
         above = parent(above)
+
+
+def _would_run(path: str, project: str, workflow: Workflow) -> bool:
+    """Return whether a run would go by a file: one of the archive's definition, or one of this project as it is.
+
+    What the archive calls its definition is its own word: a step could be slipped into ours beside it.
+    """
+    sources = {workflow.source, *(os.path.join(project, name) for name in loader.STANDARD_SOURCES)}
+    if any(path == it or path.startswith(it + os.sep) for it in sources):
+        return True
+    steps = list(workflow.steps)
+    try:
+        steps += loader.load(project, None).steps
+    except WorkflowError:  # nothing that would run
+        pass
+    scripts = {os.path.normpath(os.path.join(project, step.script)) for step in steps if step.script}
+    directory, name = os.path.split(path)
+    is_beside = any(os.path.dirname(it) == directory for it in scripts)
+    return path in scripts or (is_beside and steps_directory.parts(name) is not None)
 
 
 def _is_same(path: str, member: Member) -> bool:
@@ -246,8 +266,11 @@ def _pieces(path: str) -> Iterator[bytes]:
     yield from archive.reader(path)()
 
 
-def _put(disk: Disk, grown: RunLayout, layout: RunLayout, *, force: bool) -> None:
+def _put(disk: Disk, grown: RunLayout, root: CheckpointRoot, run_id: str, *, force: bool) -> None:
     """Give the run its name; a run that has it already, and may go, is gone in the same step."""
+    layout = root.run(run_id)
+    if upkeep.runs_there(root).get(run_id) and upkeep.facts_of(layout, is_archive=True).is_pinned:
+        raise upkeep.RunPinnedError(layout)
     if streams.move_into_place(disk, grown.path, layout.path):
         return
     if not force:
@@ -256,9 +279,7 @@ def _put(disk: Disk, grown: RunLayout, layout: RunLayout, *, force: bool) -> Non
     lock = locks.acquire_run(layout)
     try:
         if os.path.lexists(layout.pinned):
-            raise UsageError(
-                f"{layout.run_id} is pinned, so nothing takes its place", help="workflow checkpoint pin --help"
-            )
+            raise upkeep.RunPinnedError(layout)
         if not streams.exchange(disk, grown.path, layout.path):
             raise UsageError(
                 f"this system cannot put one run in the place of another; {layout.run_id} is as it was",

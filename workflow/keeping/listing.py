@@ -15,8 +15,8 @@ from typing import Any
 from workflow.checkpoint import locks, packed, records, store
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.records import Document
+from workflow.checkpoint.sizing import size_of
 from workflow.errors import CheckpointError, UsageError, nearest, one_line
-from workflow.keeping.sizing import size_of
 from workflow.model import RunStatus
 
 _FINAL = frozenset({"completed", "failed", "paused"})

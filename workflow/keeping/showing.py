@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from workflow.checkpoint import locks, snapshots
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout, label
 from workflow.checkpoint.records import Document
+from workflow.checkpoint.sizing import size_of
 from workflow.definition import graph
 from workflow.errors import CheckpointError, UsageError
 from workflow.inspection import asking, definition_of
 from workflow.keeping.choosing import choose
-from workflow.keeping.sizing import size_of
 from workflow.model import Workflow
 from workflow.opening import resume_command
 from workflow.planning import documents

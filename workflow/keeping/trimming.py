@@ -9,8 +9,8 @@ from typing import NamedTuple
 from workflow.checkpoint import durable, locks, records, snapshots
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.snapshots import Entry, Head
-from workflow.errors import CheckpointError
 from workflow.session import _faults
+from workflow.upkeep import RunPinnedError
 
 # What holds when neither an age nor a number is given.
 USUAL_OLDER_THAN_S = 30 * 86400.0
@@ -32,14 +32,12 @@ def trim(layout: RunLayout, older_than_s: float | None, keep: int | None, is_dry
 
     Only one of them given: that one alone decides; neither: 30 days and 5. The newest always stays, so that no number
     is given twice. Durable on return; `is_dry` writes nothing and needs no lock.
-    Raises RunBusyError for a run that is going, CheckpointError for one that is pinned, NotRecordedError.
+    Raises RunBusyError for a run that is going, RunPinnedError for one that is pinned, NotRecordedError.
     """
     if older_than_s is None and keep is None:
         older_than_s, keep = USUAL_OLDER_THAN_S, USUAL_KEEP
     if os.path.lexists(layout.pinned):
-        raise CheckpointError(
-            f"{layout.run_id} is pinned: its snapshots stay", help=f"take the pin away first: rm {layout.pinned}"
-        )
+        raise RunPinnedError(layout)
     if is_dry:
         return _trimmed(layout, _chosen(layout, older_than_s, keep), is_dry=True)
     lock = locks.acquire_run(layout)

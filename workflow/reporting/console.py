@@ -10,6 +10,7 @@ from workflow.errors import one_line
 from workflow.events import (
     Event,
     Interrupted,
+    LogsMoving,
     Notice,
     RunFinished,
     RunStarted,
@@ -92,6 +93,7 @@ class PlainConsole:
             StepFinished: self._tell_step_finished,
             Interrupted: self._tell_interrupted,
             Tick: self._tell_tick,
+            LogsMoving: self._tell_logs_moving,
             RunFinished: self._tell_run_finished,
         }
 
@@ -213,6 +215,10 @@ class PlainConsole:
         self.outlet.pump()
         self._following.look(event.now_at)
         self.outlet.pump()
+
+    def _tell_logs_moving(self, _event: LogsMoving) -> None:
+        self._following.finish_all()
+        self.outlet.drain()
 
     def _tell_run_finished(self, event: RunFinished) -> None:
         from workflow.reporting.summary import closing_lines, summary_lines

@@ -22,10 +22,13 @@ def size_of(path: str) -> Size:
         try:
             with os.scandir(here) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+                    try:
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+                            continue
+                        size_bytes += entry.stat(follow_symlinks=False).st_size
+                    except OSError:  # gone since it was listed
                         continue
-                    size_bytes += entry.stat(follow_symlinks=False).st_size
                     files += 1
         except NotADirectoryError:
             return Size(1, os.lstat(here).st_size)
