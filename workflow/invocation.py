@@ -28,7 +28,7 @@ from workflow.planning.held_outputs import hold_outputs
 from workflow.planning.outcome import is_left_failed, run_status, with_past
 from workflow.planning.record import Recorded, nothing_recorded
 from workflow.recovery import go_back, mind_interrupted, recover, warn_of_changes, warn_of_missing
-from workflow.reusing import candidates
+from workflow.reusing import candidates, forget_unseen
 
 if TYPE_CHECKING:
     from workflow.execution.reuse import Reuse
@@ -120,6 +120,7 @@ class Invocation:
         self, decisions: dict[int, Decision], put: Callable[[object], None], values: Mapping[str, str]
     ) -> Reuse | None:
         """Return what looks at steps before they run; None where none is to be reused."""
+        forget_unseen(decisions, self.workflow, self.opened.root, self.world, self.disk)
         if self.world is None:
             return None
         from workflow.execution.reuse import Reuse

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import CheckpointRoot
-from workflow.model import Decision, Workflow
+from workflow.model import Choice, Decision, Workflow
 from workflow.opening import Options
 from workflow.planning.foresight import is_open
-from workflow.planning.world import World
+from workflow.planning.ledger import forget
+from workflow.planning.world import World, ledger_name
 
 
 def is_smart(options: Options, workflow: Workflow) -> bool:
@@ -27,12 +29,29 @@ def world_of(options: Options, workflow: Workflow, root: CheckpointRoot, environ
 
         unchanged = unchanged_since(workflow.project, options.changed_since or workflow.smart.base)
     left_out = (root.path, os.path.join(workflow.project, ".git"))
-    return World(workflow, root.cache, machine(), environ.get("PATH"), left_out, unchanged)
+    return World(workflow, root.cache, machine(), environ.get("PATH"), left_out, unchanged, options.extra_environment)
 
 
 def candidates(decisions: Mapping[int, Decision]) -> set[int]:
     """Return the numbers of the steps that are looked at before they run."""
     return {number for number, decision in decisions.items() if is_open(decision)}
+
+
+def forget_unseen(
+    decisions: Mapping[int, Decision], workflow: Workflow, root: CheckpointRoot, world: World | None, disk: Disk
+) -> None:
+    """Before anything runs: what was known of steps that run without being looked at, and make no file, counts no more.
+
+    Those that make files are told by what they made.
+    """
+    seen = set() if world is None else candidates(decisions)
+    to_run = {number for number, decision in decisions.items() if decision.choice is Choice.RUN} - seen
+    steps = [step for step in workflow.steps if step.number in to_run]
+    if world is not None:
+        world.runs_unseen(steps, disk)
+    else:
+        names = [step.name for step in steps if not step.outputs]
+        forget(root.cache, ledger_name(workflow, root.cache), names, disk)
 
 
 def machine() -> str:

@@ -337,16 +337,18 @@ class Disk:
                     continue
         return swept
 
-    def append(self, path: str, data: bytes) -> int:
+    def append(self, path: str, data: bytes, *, sync: bool = False) -> int:
         """Add `data` at the end of a file in one write; return how long the file is then. Raises NotRecordedError.
 
-        Survives the death of processes. For records of which losing the last is no harm.
+        Survives the death of processes, with `sync` that of the machine.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             fd = self._call("open", os.open, path, flags, self.file_mode)
             try:
                 self._write_all(fd, data)
+                if sync:
+                    self._call("fsync", os.fsync, fd)
                 return os.fstat(fd).st_size
             finally:
                 os.close(fd)

@@ -72,6 +72,8 @@ class Reuse:
 
     def ends(self, record: StepRecord) -> None:
         """Have the outcome of a step noted, if it was looked at."""
+        if record.status in (Status.RUNNING, Status.WAITING):
+            return  # a round of several, or an attempt that is followed by another
         judgement = self._judged.pop(record.step.number, None)
         if judgement is not None and record.status is not Status.REUSED:
             self._jobs.put(lambda: self._ends(judgement, record))

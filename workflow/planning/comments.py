@@ -15,6 +15,8 @@ SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "yash", "
 NEWLINE = b"\n"
 _COMMENT = re.compile(rb"[ \t]*#")
 _SUBSTITUTION = re.compile(rb"\$\(|`|\$\{")
+# A script that prints its own comments or line numbers; and quotes in which a backslash means something.
+_READS_ITSELF = re.compile(rb"\$\{?0|BASH_SOURCE|LINENO|\$'")
 
 
 def is_shell(interpreter: tuple[str, ...]) -> bool:
@@ -28,6 +30,8 @@ def code_digest(text: bytes) -> str | None:
 
     The `#!` line and our own `#|` lines stay: they say how it is run.
     """
+    if _READS_ITSELF.search(text):
+        return None
     lines = text.split(b"\n")
     kept = []
     for number, line in enumerate(lines):

@@ -60,11 +60,16 @@ class Digests:
     def of(self, path: str) -> Seen:
         """Return what is at `path` now. Raises UnreadableError."""
         try:
-            status = os.lstat(path)
+            return self._of(path)
+        except UnreadableError:
+            raise
         except (FileNotFoundError, NotADirectoryError):
             return ABSENT
         except OSError as error:
             raise UnreadableError(error.errno, error.strerror, path) from error
+
+    def _of(self, path: str) -> Seen:
+        status = os.lstat(path)
         mode = status.st_mode
         if stat.S_ISREG(mode):
             return Seen(f"{'exe' if mode & 0o111 else 'file'}:{self._content(path, status)}")
@@ -119,7 +124,7 @@ class Digests:
             finally:
                 os.close(fd)
         except FileNotFoundError as error:
-            raise UnreadableError(error.errno, "it vanished while it was being read", path) from error
+            raise UnreadableError(error.errno, "it vanished while it was looked at", path) from error
         except OSError as error:
             raise UnreadableError(error.errno, error.strerror, path) from error
         return (hasher.hexdigest() if _key(before) == _key(after) else None), before, at_ns

@@ -17,6 +17,8 @@ from workflow.model import Reason, Step
 from workflow.planning import comments, fingerprint, globs
 from workflow.planning.digests import ABSENT, Digests, UnreadableError
 
+# What a step did that is needed, where that cannot be told: never the same as anything.
+UNKNOWN = "unknown"
 # `#!` lines are at most so long (Linux: BINPRM_BUF_SIZE).
 SHEBANG_BYTES = 256
 # Kept to show what was edited; a program of megabytes is told by its digest alone.
@@ -104,28 +106,37 @@ def gather(
     left_out: Collection[str] = (),
     with_code: bool = False,
     programs: Programs | None = None,
+    given: Mapping[str, str] | None = None,
 ) -> Evidence:
     """Look at the world of a step. `left_out` are absolute directories that no pattern enters; never raises.
 
     `values` are the published values it will see, `upstream` what is known of outputs of the steps it `needs`.
     `with_code`: its script without comments is digested, too. `programs` keeps what interpreters are for other steps.
+    `given` are variables that the run as a whole was given in files.
     """
     manifest = fingerprint.manifest(step)
+    for name, value in (given or {}).items():
+        manifest.setdefault(f"env.{name}", text_digest(value))  # they may be secret
     objections = list(_never(step))
+    base = os.path.normpath(os.path.join(project, step.working_directory))
     code = script = ""
     try:
         text, program = _script(step, project)
         if len(text) <= LONGEST_SCRIPT_BYTES:
             script = text.decode("utf-8", "surrogateescape")
+        if step.text is None:
+            # As it is now, and not when the definition was read: this is what runs.
+            manifest["content"] = bytes_digest(text)
         known = {} if programs is None else programs
-        if program not in known:
-            known[program] = _interpreter(program, digests, path_variable)
-        manifest |= known[program]
+        path_variable = {**(given or {}), **values, **dict(step.env)}.get("PATH", path_variable)
+        place = (*program, "", base, path_variable or "")
+        if place not in known:
+            known[place] = _interpreter(program, digests, path_variable, base)
+        manifest |= known[place]
         if with_code and comments.is_shell(program):
             code = comments.code_digest(text) or ""
     except OSError as error:
         objections.append(f"its script cannot be read ({error.strerror})")
-    base = os.path.normpath(os.path.join(project, step.working_directory))
     expanded = globs.expand(base, [item.pattern for item in step.inputs], left_out)
     inputs: dict[str, str] = {}
     for path in expanded.paths:
@@ -156,8 +167,10 @@ def outputs_of(step: Step, project: str, digests: Digests) -> dict[str, str]:
     for name in step.outputs:
         full = os.path.normpath(os.path.join(base, name))
         try:
-            seen = digests.of(full)
-            found[shown(project, full)] = _tree(full, digests) if seen.text == "directory" else seen.text
+            seen = digests.of(full).text
+            if seen == "directory" or (seen.startswith("link:") and os.path.isdir(full)):
+                seen = f"{seen}:{_tree(full, digests)}"
+            found[shown(project, full)] = seen
         except UnreadableError:
             continue
     return found
@@ -165,7 +178,10 @@ def outputs_of(step: Step, project: str, digests: Digests) -> dict[str, str]:
 
 def _tree(directory: str, digests: Digests) -> str:
     hasher = blake3()
-    for path in globs.expand(directory, ["."]).paths:
+    expanded = globs.expand(directory, ["."])
+    if expanded.unreadable:
+        raise UnreadableError(0, "a directory in it cannot be read", directory)
+    for path in expanded.paths:
         seen = digests.of(os.path.join(directory, path))
         hasher.update(f"{path}\0{seen.text}\0".encode("utf-8", "surrogateescape"))
     return f"tree:{hasher.hexdigest()}"
@@ -184,7 +200,12 @@ def differences(
     reasons += _paths(success.inputs, now.inputs)
     for name in _changed(success.values, now.values):
         reasons.append(Reason("upstream-changed", f"the published value {name} is another"))
+    unknown = {name for name, seen in now.upstream.items() if seen == UNKNOWN}
+    for name in sorted(unknown):
+        reasons.append(Reason("upstream-changed", f"nothing is known of what {one_line(name)} did"))
     for name in _changed(success.upstream, now.upstream):
+        if name in unknown:
+            continue
         reasons.append(Reason("upstream-changed", f"{one_line(name)} is another"))
     for path, seen in success.outputs.items():
         there = outputs_now.get(path, ABSENT.text)
@@ -233,6 +254,8 @@ def _never(step: Step) -> Sequence[str]:
         return (f"if: {step.rules.condition}",)
     if step.rules.test:
         return ("its `if` is asked each time",)
+    if step.rules.repeat is not None:
+        return ("it is repeated: a resume goes on with the rounds of before",)
     if not step.inputs and not step.outputs:
         return ("it declares neither inputs nor outputs",)
     return ()
@@ -254,28 +277,34 @@ def _script(step: Step, project: str) -> tuple[bytes, tuple[str, ...]]:
     return text, ()
 
 
-def _interpreter(program: tuple[str, ...], digests: Digests, path_variable: str | None) -> dict[str, str]:
+def _interpreter(program: tuple[str, ...], digests: Digests, path_variable: str | None, base: str) -> dict[str, str]:
     """Return which program runs a step, and what it is. An upgrade of it is a change of the step's world."""
-    names = [word for word in program if not word.startswith("-") and "=" not in word]
-    if len(names) > 1 and os.path.basename(names[0]) == "env":
-        names = names[1:]
-    if not names:
-        return {}
-    found = names[0] if os.sep in names[0] else _in_path(names[0], path_variable)
-    if found is None:
-        return {"program": names[0], "program.digest": ABSENT.text}
+    # What stands behind env, nice and the like is a program, too: every word that names one counts.
+    found: list[str] = []
+    seen: list[str] = []
+    for word in program:
+        path = os.path.join(base, word) if os.sep in word else _in_path(word, path_variable, base)
+        if path is not None and os.path.isfile(path):
+            found.append(path)
+            seen.append(_program_digest(path, digests))
+        elif word is program[0]:
+            found.append(word)
+            seen.append(ABSENT.text)
+    return {"program": " ".join(found), "program.digest": " ".join(seen)} if found else {}
+
+
+def _program_digest(path: str, digests: Digests) -> str:
     try:
-        real = os.path.realpath(found)
-        return {"program": found, "program.digest": digests.of(real).text}
+        return digests.of(os.path.realpath(path)).text
     except UnreadableError:
         # A program that may be run and not read: told apart by what stat says.
-        status = os.stat(found)
-        return {"program": found, "program.digest": f"stat:{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"}
+        status = os.stat(path)
+        return f"stat:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
 
-def _in_path(name: str, path_variable: str | None) -> str | None:
+def _in_path(name: str, path_variable: str | None, base: str) -> str | None:
     for directory in (path_variable or os.defpath).split(os.pathsep):
-        path = os.path.join(directory or ".", name)
+        path = os.path.join(base, directory, name)
         if os.access(path, os.X_OK) and os.path.isfile(path):
             return path
     return None
@@ -283,7 +312,11 @@ def _in_path(name: str, path_variable: str | None) -> str | None:
 
 def text_digest(text: str) -> str:
     """Return `blake3:<hex>` of a text; a value is not kept as it is where its digest says enough."""
-    return f"blake3:{blake3(text.encode('utf-8', 'surrogateescape')).hexdigest()}"
+    return bytes_digest(text.encode("utf-8", "surrogateescape"))
+
+
+def bytes_digest(content: bytes) -> str:
+    return f"blake3:{blake3(content).hexdigest()}"
 
 
 def shown(project: str, path: str) -> str:

@@ -10,6 +10,9 @@ from workflow.errors import UsageError, one_line
 
 # Whatever a repository's configuration names to be run at such times is not run; nothing is refreshed on disk.
 _CALM = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false")
+# And it looks closely, whatever the configuration lets it overlook.
+_CLOSE = ("core.trustctime=true", "core.checkStat=default", "core.fileMode=true", "core.ignoreStat=false")
+_EXACT = (*_CALM, *(word for setting in _CLOSE for word in ("-c", setting)))
 
 
 class Unchanged(NamedTuple):
@@ -38,9 +41,12 @@ def unchanged_since(project: str, base: str) -> Unchanged:
     diff = ("diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--name-only", "-z", revision, "--")
     before = _names(_git(top, "ls-tree", "-r", "-z", "--name-only", revision))
     changed = _names(_git(top, *diff))
+    # Files that the index was told to take for unchanged: nothing is known of them.
+    marked = _names(_git(top, "ls-files", "-v", "-z"))
+    unknown = {name[2:] for name in marked if name[0].islower() or name[0] == "S"}
     start = os.path.realpath(top)
     gone = sorted(name for name in changed & before if not os.path.lexists(os.path.join(start, name)))
-    return Unchanged(start, frozenset(before - changed), tuple(os.path.join(start, name) for name in gone))
+    return Unchanged(start, frozenset(before - changed - unknown), tuple(os.path.join(start, name) for name in gone))
 
 
 def _names(data: bytes) -> set[str]:
@@ -50,7 +56,7 @@ def _names(data: bytes) -> set[str]:
 def _git(directory: str, *words: str, base: str = "") -> bytes:
     try:
         done = subprocess.run(
-            ["git", "--no-optional-locks", *_CALM, "-C", directory, *words],
+            ["git", "--no-optional-locks", *_EXACT, "-C", directory, *words],
             capture_output=True,
             check=False,
             stdin=subprocess.DEVNULL,

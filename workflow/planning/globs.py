@@ -31,13 +31,17 @@ class Expanded(NamedTuple):
 
 
 def expand(base: str, patterns: Sequence[str], left_out: Collection[str] = ()) -> Expanded:
-    """Return what patterns stand for, from the directory `base`. `left_out` are absolute directories never entered."""
+    """Return what patterns stand for, from the directory `base`.
+
+    `left_out` are absolute directories that are not entered, unless a pattern begins with their very names.
+    """
     found: dict[str, None] = {}
     empty: list[str] = []
     walk = _Walk(base, frozenset(left_out))
     for pattern in patterns:
         if pattern.startswith("!"):
             continue
+        walk.enter_what_is_named(pattern)
         before = len(walk.hits)
         walk.match(pattern)
         if len(walk.hits) == before:
@@ -64,6 +68,13 @@ class _Walk:
         self.hits: list[str] = []
         self.unreadable: list[str] = []
         self._left_out = left_out
+        self._entered: set[str] = set()
+
+    def enter_what_is_named(self, pattern: str) -> None:
+        """Let a pattern that begins with the name of a directory that is left out look into it."""
+        fixed = pattern[: found.start()].rpartition("/")[0] if (found := MAGIC.search(pattern)) else pattern
+        path = os.path.normpath(os.path.join(self.base, fixed))
+        self._entered = {it for it in self._left_out if path == it or path.startswith(f"{it}/")}
 
     def match(self, pattern: str) -> None:
         path = os.path.normpath(pattern) if not pattern.endswith("/**") else pattern
@@ -142,7 +153,7 @@ class _Walk:
 
     def _entries(self, at: str) -> list[tuple[str, str, bool]]:
         full = os.path.join(self.base, at)
-        if os.path.normpath(full) in self._left_out:
+        if (known := os.path.normpath(full)) in self._left_out and known not in self._entered:
             return []
         try:
             with os.scandir(full) as entries:
@@ -170,23 +181,34 @@ def _name_matcher(segment: str) -> Callable[[str], bool]:
     return lambda name: (is_for_hidden or not name.startswith(".")) and like(name) is not None
 
 
+@cache
 def _matcher(pattern: str) -> Callable[[str], bool]:
-    """Return whether a path is one that the pattern names, or lies below it."""
-    parts = []
-    for segment in os.path.normpath(pattern).split("/"):
-        if segment == "**":
-            parts.append(r"(?:[^/]+/)*[^/]+|")
-        else:
-            inner = translate(segment)
-            # translate gives (?s:…)\Z; within one name a star stops at the slash.
-            body = inner[4:-3] if inner.startswith("(?s:") else inner
-            parts.append(body.replace(".*", "[^/]*").replace("(?s:.)", "[^/]"))
-    text = ""
-    for position, part in enumerate(parts):
-        is_last = position == len(parts) - 1
-        if part.endswith("|"):
-            text += r".*" if is_last else r"(?:[^/]+/)*"
-        else:
-            text += part + ("" if is_last else "/")
-    like = re.compile(rf"(?s:{text})(?:/.*)?\Z")
-    return lambda path: like.match(path) is not None
+    """Return whether a path is one that the pattern names, or lies below it; names match as they do in `expand`."""
+    segments = [it for it in os.path.normpath(pattern).split("/") if it not in ("", ".")]
+    return lambda path: _is_named([it for it in os.path.normpath(path).split("/") if it not in ("", ".")], segments)
+
+
+def _is_named(names: Sequence[str], segments: Sequence[str]) -> bool:
+    reached = {0}  # how many segments are used up, in every way there is
+    if not segments:
+        return True
+    for name in names:
+        following = set()
+        for position in reached:
+            at = position
+            while at < len(segments) and segments[at] == "**":
+                if not name.startswith("."):
+                    following.add(at)
+                    if at == len(segments) - 1:
+                        return True
+                at += 1
+            if at < len(segments) and segments[at] != "**" and _segment_matches(segments[at], name):
+                following.add(at + 1)
+        if len(segments) in following:
+            return True
+        reached = following
+    return False
+
+
+def _segment_matches(segment: str, name: str) -> bool:
+    return _name_matcher(segment)(name) if MAGIC.search(segment) else segment == name

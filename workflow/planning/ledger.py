@@ -7,8 +7,11 @@ that is not tampering.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from workflow.checkpoint import records
@@ -20,39 +23,77 @@ from workflow.model import Step
 from workflow.planning.digests import ABSENT
 from workflow.planning.evidence import Evidence, Success, success_document, success_of
 
+LARGEST_BEGUN_BYTES = 4 << 20
+
+
+def path_of(directory: str, workflow_name: str) -> str:
+    """Return where the last successes of a workflow are, below the directory of the caches."""
+    return os.path.join(directory, f"successes-{quote(workflow_name)[:180].replace('/', '%2F')}.json")
+
+
+def forget(directory: str, workflow_name: str, names: Iterable[str], disk: Disk) -> None:
+    """Note that steps run which nobody holds against anything: what was known of them counts no more. Durable."""
+    path = path_of(directory, workflow_name)
+    if os.path.exists(path):
+        _add_begun(path, names, "-", disk, sync=True)
+
+
+def _add_begun(path: str, names: Iterable[str], token: str, disk: Disk, *, sync: bool) -> None:
+    lines = b"".join(f"{quote(name)} {token}\n".encode("ascii") for name in names)
+    try:
+        size_bytes = disk.append(_begun_path(path), lines, sync=sync) if lines else 0
+        if size_bytes <= LARGEST_BEGUN_BYTES:
+            return
+    except NotRecordedError:
+        pass
+    # It cannot be noted what counts no more: then nothing does.
+    with suppress(NotRecordedError):
+        disk.remove(path, sync=sync)
+
+
+def _begun_path(path: str) -> str:
+    return f"{path.removesuffix('.json')}.begun"
+
 
 class Ledger:
     """What is known of last successes. `problem` says why there is nothing, where it should be."""
 
     def __init__(self, directory: str, workflow_name: str) -> None:
-        self._path = os.path.join(directory, f"successes-{quote(workflow_name)[:180].replace('/', '%2F')}.json")
+        self._path = path_of(directory, workflow_name)
         self._successes: dict[str, Success] = {}
-        self._begun_path = f"{self._path.removesuffix('.json')}.begun"
-        self._is_changed = False
+        self._touched: set[str] = set()
+        self._token = secrets.token_hex(8)
         self.problem = ""
         self._load()
-        self._forget_begun()
 
     def _load(self) -> None:
         try:
-            with open(self._path, "rb") as file:
-                document = records.decode_document(file.read())
-            entries: Any = document.get("steps")
-            self._successes = {str(name): success_of(entry) for name, entry in entries.items()}
+            self._successes = self._read()
         except FileNotFoundError:
             return
         except (OSError, ValueError, AttributeError, TypeError) as error:
             self.problem = f"what is known of last successes cannot be used ({error}); every step counts as never run"
-
-    def _forget_begun(self) -> None:
         # Steps that a runner began and did not see the end of.
+        for name, _ in self._begun():
+            self._successes.pop(name, None)
+
+    def _read(self) -> dict[str, Success]:
+        with open(self._path, "rb") as file:
+            document = records.decode_document(file.read())
+        if document.get("version") != FORMAT_VERSION:
+            raise ValueError("it is of another version")
+        entries: Any = document.get("steps")
+        return {str(name): success_of(entry) for name, entry in entries.items()}
+
+    def _begun(self) -> list[tuple[str, str]]:
+        """Return the names in the file of begun steps, each with the token of who wrote it."""
         try:
-            with open(self._begun_path, "rb") as file:
-                names = file.read().split(b"\n")
+            with open(_begun_path(self._path), "rb") as file:
+                lines = file.read().split(b"\n")
         except OSError:
-            return
-        for name in names:
-            self._successes.pop(unquote_name(name), None)
+            return []
+        pairs = (line.partition(b" ") for line in lines if line)
+        return [(unquote_name(name), token.decode("ascii", "replace")) for name, _, token in pairs]
 
     def get(self, name: str) -> Success | None:
         return self._successes.get(name)
@@ -60,29 +101,56 @@ class Ledger:
     def put(self, name: str, success: Success) -> None:
         """Note a success; `save` keeps it."""
         self._successes[name] = success
-        self._is_changed = True
+        self._touched.add(name)
 
-    def begin(self, name: str, disk: Disk) -> None:
-        """Forget a step that runs now, also for whoever comes after a crash: survives the death of processes."""
+    def begin(self, name: str, disk: Disk, *, sync: bool = False) -> None:
+        """Forget a step that runs now, also for whoever comes after a crash, with `sync` even of the machine."""
         self._successes.pop(name, None)
-        self._is_changed = True
-        try:
-            disk.append(self._begun_path, quote(name).encode("ascii") + b"\n")
-        except NotRecordedError:  # the directory may be gone: then what was known is gone, too
-            return
+        self._touched.add(name)
+        _add_begun(self._path, [name], self._token, disk, sync=sync)
 
     def save(self, disk: Disk) -> None:
-        if not self._is_changed:
+        """Keep what this runner came to know; what others have noted meanwhile of other steps stays."""
+        if not self._touched:
             return
-        entries = {name: success_document(success) for name, success in self._successes.items()}
-        document = {"version": FORMAT_VERSION, "steps": entries}
+        directory = os.path.dirname(self._path)
         try:
-            disk.make_directory(os.path.dirname(self._path))
-            disk.write(self._path, records.encode_document(document), sync=False)
-            disk.remove(self._begun_path, sync=False)
-        except NotRecordedError:  # a cache: the next run repeats more
+            disk.make_directory(directory)
+            lock_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (NotRecordedError, OSError):  # a cache: the next run repeats more
             return
-        self._is_changed = False
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX)
+            self._merge(disk)
+        except (NotRecordedError, OSError):
+            return
+        finally:
+            os.close(lock_fd)
+        self._touched.clear()
+
+    def _merge(self, disk: Disk) -> None:
+        try:
+            successes = self._read()
+        except (OSError, ValueError, AttributeError, TypeError):
+            successes = {}
+        begun = self._begun()
+        # A step that another runner has begun and that is not ours: its line stays, and who reads it forgets the step.
+        left = {name: token for name, token in begun if token != self._token and name not in self._touched}
+        for name in self._touched:
+            successes.pop(name, None)
+            if name in self._successes:
+                successes[name] = self._successes[name]
+        for name in left:
+            successes.pop(name, None)
+        entries = {name: success_document(success) for name, success in successes.items()}
+        document = {"version": FORMAT_VERSION, "steps": entries}
+        # Durable before the lines go: else a power cut could bring back what counted before.
+        disk.write(self._path, records.encode_document(document), sync=True)
+        if begun and not left:
+            disk.remove(_begun_path(self._path), sync=False)
+        elif begun:
+            lines = "".join(f"{quote(name)} {token}\n" for name, token in left.items())
+            disk.write(_begun_path(self._path), lines.encode("ascii"), sync=False)
 
     def writers(self, steps: Iterable[Step]) -> dict[str, list[str]]:
         """Return for each recorded output path the names of the steps that wrote it, in the order of the steps."""

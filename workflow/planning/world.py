@@ -6,15 +6,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from workflow.checkpoint.durable import Disk
+from workflow.errors import one_line
 from workflow.model import Reason, Status, Step, Workflow
 from workflow.planning import globs
 from workflow.planning import ledger as ledgers
 from workflow.planning.digests import Digests
-from workflow.planning.evidence import Evidence, Programs, Success, differences, gather, outputs_of
+from workflow.planning.evidence import (
+    UNKNOWN,
+    Evidence,
+    Programs,
+    Success,
+    bytes_digest,
+    differences,
+    gather,
+    outputs_of,
+    text_digest,
+)
 from workflow.planning.git_changes import Unchanged
 from workflow.planning.ledger import Ledger
 
@@ -60,19 +71,25 @@ class World:
         path_variable: str | None,
         left_out: Collection[str],
         unchanged: Unchanged | None = None,
+        given: Mapping[str, str] | None = None,
     ) -> None:
-        """`cache` is the directory of the caches, `unchanged` what git knows (changes: git; None: digests decide)."""
+        """`cache` is the directory of the caches, `unchanged` what git knows (changes: git; None: digests decide).
+
+        `given` are variables that every step gets and no definition names.
+        """
+        self._given = dict(given or {})
         self._workflow = workflow
         self._path_variable = path_variable
         self._left_out = frozenset(left_out)
         self._unchanged = unchanged
         self.digests = Digests(os.path.join(cache, "digests"), machine)
-        self.ledger = Ledger(cache, workflow.name)
+        self.ledger = Ledger(cache, ledger_name(workflow, cache))
         self._by_number = {step.number: step for step in workflow.steps}
         self._by_name = {step.name: step for step in workflow.steps}
         self._programs: Programs = {}
         self._writers = self.ledger.writers(workflow.steps)
         self._has_run: set[str] = set()
+        self._at_risk: dict[int, bool] = {}
 
     @property
     def problems(self) -> list[str]:
@@ -96,6 +113,7 @@ class World:
             left_out=self._left_out,
             with_code=self._workflow.smart.ignores_comments,
             programs=self._programs,
+            given=self._given,
         )
         if evidence.objections:
             reasons = tuple(Reason("forced", f"never reused: {why}") for why in evidence.objections)
@@ -104,9 +122,9 @@ class World:
             return Judgement(step, evidence, success, ())
         if success is None:
             return Judgement(step, evidence, None, (Reason("never-run", "no success of it is known"),))
-        return Judgement(step, evidence, success, tuple(self._reasons(step, success, evidence)))
+        return Judgement(step, evidence, success, tuple(self._reasons(step, success, evidence, values)))
 
-    def _reasons(self, step: Step, success: Success, evidence: Evidence) -> list[Reason]:
+    def _reasons(self, step: Step, success: Success, evidence: Evidence, values: Mapping[str, str]) -> list[Reason]:
         before = ledgers.as_it_was_before(step, evidence, self.ledger, self._writers, self._is_as_it_was)
         now = outputs_of(step, self._workflow.project, self.digests)
         left = ledgers.outputs_as_left(step, now, self.ledger, self._writers)
@@ -114,26 +132,58 @@ class World:
         reasons = differences(success, before, left, ignores_comments=ignores)
         if not reasons:
             # What a later step wrote over has to be made again before that step can run again.
-            for later in self._later_writers(step, success):
-                if self.judge(later, {}).reasons and not self._is_only_of_values(later):
-                    reasons.append(
-                        Reason("output-changed", f"{later.title} runs again, and begins with what this makes")
-                    )
+            for later in self._next_writers(step, success):
+                if self._may_run(later, step, values):
+                    title = one_line(later.title)
+                    reasons.append(Reason("output-changed", f"{title} may run again, and begins with what this makes"))
         return reasons
 
-    def _is_only_of_values(self, later: Step) -> bool:
-        # Values are not known ahead of the steps that publish them: they are left out of this look.
-        success = self.ledger.get(later.name)
-        if success is None or not success.values:
-            return False
-        codes = {reason.code for reason in self.judge(later, {}).reasons}
-        return codes == {"upstream-changed"}
+    def _may_run(self, later: Step, since: Step, values: Mapping[str, str]) -> bool:
+        """Return whether a step that comes later may run in this pass, as far as can be told at the turn of `since`.
 
-    def _later_writers(self, step: Step, success: Success) -> list[Step]:
-        names = dict.fromkeys(
-            name for path in success.outputs for name in self._writers.get(path, [])[self._place(path, step.name) + 1 :]
+        In doubt it may: it would edit what it has edited already.
+        """
+        known = self._at_risk.get(later.number)
+        if known is None:
+            known = self._at_risk[later.number] = self._is_at_risk(later, since, values)
+        return known
+
+    def _is_at_risk(self, later: Step, since: Step, values: Mapping[str, str]) -> bool:
+        success = self.ledger.get(later.name)
+        if success is None:
+            return True
+        between = [it for it in self._workflow.steps if since.number < it.number < later.number]
+        ahead = dict(values)
+        for name, digest in success.values.items():
+            if name in ahead:
+                continue
+            for step in between:
+                left = self.ledger.get(step.name)
+                value = None if left is None else {**left.published, **left.env}.get(name)
+                if value is not None and text_digest(value) == digest and not self._may_run(step, since, values):
+                    ahead[name] = value
+        if self.judge(later, ahead).reasons:
+            return True
+        feeding = [it for it in between if self._feeds(it, later, success)]
+        return any(self._may_run(step, since, values) for step in feeding)
+
+    def _feeds(self, step: Step, later: Step, success: Success) -> bool:
+        if step.number in (later.needs or ()):
+            return True
+        left = self.ledger.get(step.name)
+        return left is not None and any(
+            path == name or path.startswith(f"{name}/") or name.startswith(f"{path}/")
+            for name in left.outputs
+            for path in success.inputs
         )
-        return [it for name in names if (it := self._by_name[name]).number > step.number]
+
+    def _next_writers(self, step: Step, success: Success) -> list[Step]:
+        """Return for each output the step that wrote over it next; what comes after that one is its affair."""
+        found: dict[str, None] = {}
+        for path in success.outputs:
+            line = self._writers.get(path, [])
+            found.update(dict.fromkeys(line[self._place(path, step.name) + 1 :][:1]))
+        return [it for name in found if (it := self._by_name[name]).number > step.number]
 
     def _place(self, path: str, name: str) -> int:
         line = self._writers.get(path, [])
@@ -148,12 +198,14 @@ class World:
         for number in step.needs or ():
             needed = self._by_number[number]
             success = self.ledger.get(needed.name)
-            if success is None:
-                found[needed.name] = "unknown"
-            elif success.outputs:
-                found.update({f"{needed.name}: {path}": seen for path, seen in success.outputs.items()})
+            if needed.outputs:
+                now = outputs_of(needed, self._workflow.project, self.digests)
+                left = ledgers.outputs_as_left(needed, now, self.ledger, self._writers)
+                found.update({f"{needed.name}: {path}": seen for path, seen in left.items()})
+                if len(left) < len(needed.outputs):
+                    found[needed.name] = UNKNOWN
             else:
-                found[needed.name] = success.run_id
+                found[needed.name] = UNKNOWN if success is None else f"{success.run_id} {success.completed_at}"
         return found
 
     def _is_untouched(self, unchanged: Unchanged, step: Step, evidence: Evidence) -> bool:
@@ -179,8 +231,17 @@ class World:
         """Note that a step runs: until it has succeeded, nothing is known of it, even if we die."""
         self._programs.clear()  # a step may install another one
         if self.ledger.get(step.name) is not None:
-            self.ledger.begin(step.name, disk)
+            # Of a step that makes no file nothing would tell that it ran: even a power cut must not hide it.
+            self.ledger.begin(step.name, disk, sync=not step.outputs)
         self._has_run.add(step.name)
+        self._at_risk.clear()
+
+    def runs_unseen(self, steps: Iterable[Step], disk: Disk) -> None:
+        """Note that steps run that are not looked at: what was known of those that make no file counts no more."""
+        for step in steps:
+            if not step.outputs:
+                self.begins(step, disk)
+            self._has_run.add(step.name)
 
     def ends(
         self,
@@ -199,6 +260,7 @@ class World:
         for nothing later.
         """
         step, before = judgement.step, judgement.evidence
+        self._at_risk.clear()
         if status is not Status.SUCCEEDED or judgement.is_never:
             return ""
         after = gather(
@@ -211,8 +273,11 @@ class World:
             left_out=self._left_out,
             with_code=self._workflow.smart.ignores_comments,
             programs=self._programs,
+            given=self._given,
         )
         outputs = outputs_of(step, self._workflow.project, self.digests)
+        if len(outputs) < len(step.outputs):
+            return "what it made cannot be read: it counts for this run and for no later one"
         own = set(outputs)
         changed = [
             path
@@ -222,6 +287,9 @@ class World:
         if changed or after.objections or before.manifest != after.manifest:
             what = changed[0] if changed else "its script"
             return f"{what} changed while it ran: what it did counts for this run and for no later one"
+        upstream = {name: seen for name, seen in self._upstream(step).items() if name.partition(": ")[2] not in own}
+        if upstream != {name: before.upstream.get(name) for name in upstream}:
+            return "what it needs changed while it ran: what it did counts for this run and for no later one"
         self.ledger.put(
             step.name,
             Success(
@@ -246,6 +314,17 @@ class World:
         """Write the caches; never raises."""
         self.ledger.save(disk)
         self.digests.save(disk)
+
+
+def ledger_name(workflow: Workflow, cache: str) -> str:
+    """Return the name by which successes are kept.
+
+    Runs beside a project move with it; where those of many projects lie together, each has its own.
+    """
+    project = os.path.realpath(workflow.project)
+    if _is_below(os.path.realpath(cache), [project]):
+        return workflow.name
+    return f"{bytes_digest(os.fsencode(project))[7:39]} {workflow.name}"
 
 
 def _is_below(path: str, directories: Collection[str]) -> bool:
