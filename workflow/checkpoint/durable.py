@@ -420,7 +420,7 @@ def not_recorded(error: OSError, path: str) -> NotRecordedError:
             f"free space on that disk (df -h {one_line(os.path.dirname(path))}; workflow checkpoint clean, or "
             "workflow checkpoint compress --all), then carry on with: workflow resume"
         )
-    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
         advice = "make that directory writable, or choose another with --checkpoint-dir DIR"
     elif error.errno == errno.ENOENT:
         advice = removed_advice(path)

@@ -226,10 +226,15 @@ def _of_attempts(name: str, attempts: tuple[Attempt, ...]) -> Task:
         name,
         "pending",
         started_at=_instant(last.started_at),
-        duration_ms=None if last.ended_at is None else round(1000 * max(0.0, last.ended_at - last.started_at)),
+        duration_ms=None if last.ended_at is None else _as_recorded_ms(last.started_at, last.ended_at),
         exit_code=last.exit_code,
         epoch=last.epoch,
     )
+
+
+def _as_recorded_ms(started_at: float, ended_at: float) -> int:
+    """Return what anybody works out from the state of a step, where instants stand to the millisecond."""
+    return max(0, round(1000 * (round(ended_at, 3) - round(started_at, 3))))
 
 
 def _of_marker(marker: Marker, state: records.Document | None, published: Mapping[str, str]) -> Task:
