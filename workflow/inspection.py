@@ -31,7 +31,7 @@ from workflow.session import environment, project_directory
 from workflow.upkeep import to_write_in
 
 
-def plan_of(options: Options) -> dict[str, Any]:
+def plan_of(options: Options, *, with_evidence: bool = True) -> dict[str, Any]:
     """Return the plan document for these options: the decisions a run would go by. Writes nothing."""
     opened = open_run(options, project_directory(), environment(), to_run=False)
     workflow, order, layout = opened.workflow, opened.order, opened.layout
@@ -51,8 +51,8 @@ def plan_of(options: Options) -> dict[str, Any]:
     judgements: dict[int, Judgement] = {}
     if is_smart(options, workflow):
         world = world_of(options, workflow, opened.root, environment())
-        decisions, judgements = foresee(world, workflow, order, decisions)
-        notices += world.problems
+        decisions, judgements = foresee(world, workflow, order, decisions, with_evidence=with_evidence)
+        notices += world.problems_met
     recovery = None
     if layout is not None:
         if workflow.checkpoints.validate_on_resume:
@@ -61,7 +61,7 @@ def plan_of(options: Options) -> dict[str, Any]:
         recovery = recovery_of(layout, workflow, order, decisions)
     run_id = None if layout is None else layout.run_id
     document = documents.plan_document(run_id, workflow, order, decisions, notices, recovery)
-    for step in document["steps"] if judgements else ():
+    for step in document["steps"] if judgements and with_evidence else ():
         if step["step"] in judgements:
             step["evidence"] = evidence_document(judgements[step["step"]])
     return document

@@ -239,4 +239,6 @@ def test_a_ledger_of_another_version_is_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "cache" / "successes-w.json"
     document = records.decode_document(path.read_bytes())
     path.write_bytes(records.encode_document({**document, "version": 99}))
-    assert "version" in Ledger(str(tmp_path / "cache"), "w").problem
+    ledger = Ledger(str(tmp_path / "cache"), "w")
+    assert ledger.get("s") is None
+    assert "version" in ledger.problem

@@ -261,6 +261,7 @@ def test_a_damaged_cache_is_begun_anew_and_said_so(chain: Sandbox) -> None:
 def test_the_digests_of_another_machine_are_not_believed(chain: Sandbox) -> None:
     path = chain.path / "cache" / "digests"
     other = digests.Digests(str(path), "there")
+    other.load()
     assert "another machine" in other.problem
     assert chain.run() == []
 

@@ -394,8 +394,9 @@ def _confirm(question: str) -> bool:
 def _plan(options: Options, given: dict[str, Any], *, with_exit_code: bool = False) -> int:
     from workflow.inspection import plan_of
 
-    document = plan_of(options)
-    if given["as_json"] or given["as_format"] == "json":
+    as_json = given["as_json"] or given["as_format"] == "json"
+    document = plan_of(options, with_evidence=as_json)
+    if as_json:
         from workflow.cli.printing import print_json
 
         print_json(document)

@@ -57,8 +57,7 @@ class Reuse:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="workflow-reuse", daemon=True)
         self._thread.start()
-        for problem in world.problems:
-            put(Remark(problem))
+        self._problems_told = 0
 
     def wants(self, number: int) -> bool:
         """Return whether a step is to be looked at before it may start."""
@@ -98,6 +97,9 @@ class Reuse:
         except Exception as error:  # noqa: BLE001 a thread that dies in silence would leave the engine waiting for ever
             reason = Reason("forced", f"its world could not be looked at: {error!r} (this is a bug in workflow)")
             judgement = Judgement(step, Evidence({}, "", "", {}, {}, {}), None, (reason,), is_never=True)
+        for problem in self._world.problems_met[self._problems_told :]:
+            self._problems_told += 1
+            self._put(Remark(problem))
         self._judged[step.number] = judgement
         self._put(Looked(judgement))
 

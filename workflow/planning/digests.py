@@ -53,9 +53,9 @@ class Digests:
         self._known: dict[bytes, bytes] = {}
         self._kept: dict[bytes, bytes] = {}
         self._is_changed = False
+        self._is_loaded = False
         self.problem = ""
         self.read_count = 0
-        self._load()
 
     def of(self, path: str) -> Seen:
         """Return what is at `path` now. Raises UnreadableError."""
@@ -93,6 +93,7 @@ class Digests:
         return Seen(f"link:{target}:{stat.S_IFMT(status.st_mode):o}")
 
     def _content(self, path: str, status: os.stat_result) -> str:
+        self.load()
         name = os.fsencode(path)
         key = _key(status)
         known = self._known.get(name)
@@ -131,7 +132,11 @@ class Digests:
 
     # ------------------------------------------------------------------ the file
 
-    def _load(self) -> None:
+    def load(self) -> None:
+        """Read the cache, if that has not been done; `problem` says what is wrong with it."""
+        if self._is_loaded:
+            return
+        self._is_loaded = True
         try:
             with open(self._path, "rb") as file:
                 data = file.read(LARGEST_CACHE_BYTES)

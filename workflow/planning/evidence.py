@@ -36,7 +36,8 @@ class Evidence(NamedTuple):
     without comments (empty: not known).
     `inputs` maps paths to what is there, `values` names of visible published values to their digests, `upstream`
     outputs of steps it needs by name. `objections` say why it can never be reused, `empty` are patterns of inputs
-    that stand for nothing.
+    that stand for nothing. `program` reads the script; `paths` are absolute, and a stat of each tells whether all this
+    is as it was (none where it does not).
     """
 
     manifest: dict[str, str]
@@ -47,6 +48,8 @@ class Evidence(NamedTuple):
     upstream: dict[str, str]
     objections: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
 
 class Success(NamedTuple):
@@ -117,9 +120,11 @@ def gather(
     manifest = fingerprint.manifest(step)
     for name, value in (given or {}).items():
         manifest.setdefault(f"env.{name}", text_digest(value))  # they may be secret
-    objections = list(_never(step))
+    objections = list(never(step))
     base = os.path.normpath(os.path.join(project, step.working_directory))
     code = script = ""
+    program: tuple[str, ...] = ()
+    looked: list[str] = []
     try:
         text, program = _script(step, project)
         if len(text) <= LONGEST_SCRIPT_BYTES:
@@ -127,8 +132,9 @@ def gather(
         if step.text is None:
             # As it is now, and not when the definition was read: this is what runs.
             manifest["content"] = bytes_digest(text)
+            looked.append(os.path.join(project, step.script or ""))
         known = {} if programs is None else programs
-        path_variable = {**(given or {}), **values, **dict(step.env)}.get("PATH", path_variable)
+        path_variable = path_in_force(step, values, given or {}, path_variable)
         place = (*program, "", base, path_variable or "")
         if place not in known:
             known[place] = _interpreter(program, digests, path_variable, base)
@@ -139,10 +145,12 @@ def gather(
         objections.append(f"its script cannot be read ({error.strerror})")
     expanded = globs.expand(base, [item.pattern for item in step.inputs], left_out)
     inputs: dict[str, str] = {}
+    fulls: list[str] = []
     for path in expanded.paths:
         # As it stands where that is the same: there may be ten thousand of them.
         is_plain = base == project and not path.startswith(("/", ".."))
         full = f"{base}/{path}" if is_plain else os.path.normpath(os.path.join(base, path))
+        fulls.append(full)
         try:
             inputs[path if is_plain else shown(project, full)] = digests.of(full).text
         except UnreadableError as error:
@@ -157,7 +165,19 @@ def gather(
         dict(upstream),
         tuple(objections),
         tuple(expanded.empty),
+        program,
+        () if expanded.has_links else (*looked, *expanded.looked, *fulls),
     )
+
+
+def path_in_force(
+    step: Step, values: Mapping[str, str], given: Mapping[str, str], path_variable: str | None
+) -> str | None:
+    """Return the PATH that a step sees."""
+    for name, value in step.env:
+        if name == "PATH":
+            return value
+    return values.get("PATH") or given.get("PATH") or path_variable
 
 
 def outputs_of(step: Step, project: str, digests: Digests) -> dict[str, str]:
@@ -242,7 +262,7 @@ def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return [key for key in sorted({**old, **new}) if old.get(key) != new.get(key)]
 
 
-def _never(step: Step) -> Sequence[str]:
+def never(step: Step) -> Sequence[str]:
     """Return why a step is never reused, whatever its world."""
     if step.side_effects == "external":
         return ("side_effects: external",)
@@ -279,18 +299,25 @@ def _script(step: Step, project: str) -> tuple[bytes, tuple[str, ...]]:
 
 def _interpreter(program: tuple[str, ...], digests: Digests, path_variable: str | None, base: str) -> dict[str, str]:
     """Return which program runs a step, and what it is. An upgrade of it is a change of the step's world."""
-    # What stands behind env, nice and the like is a program, too: every word that names one counts.
-    found: list[str] = []
-    seen: list[str] = []
+    found = programs_of(program, path_variable, base)
+    seen = [_program_digest(path, digests) if real else ABSENT.text for path, real in found]
+    return {"program": " ".join(path for path, _ in found), "program.digest": " ".join(seen)} if found else {}
+
+
+def programs_of(program: tuple[str, ...], path_variable: str | None, base: str) -> list[tuple[str, str]]:
+    """Return every word of a command that names a program, as the path that is found and where that leads in the end.
+
+    What stands behind env, nice and the like is a program, too. The first word is there in any case, and leads to
+    nothing ("") where there is none.
+    """
+    found = []
     for word in program:
         path = os.path.join(base, word) if os.sep in word else _in_path(word, path_variable, base)
         if path is not None and os.path.isfile(path):
-            found.append(path)
-            seen.append(_program_digest(path, digests))
+            found.append((path, os.path.realpath(path)))
         elif word is program[0]:
-            found.append(word)
-            seen.append(ABSENT.text)
-    return {"program": " ".join(found), "program.digest": " ".join(seen)} if found else {}
+            found.append((word, ""))
+    return found
 
 
 def _program_digest(path: str, digests: Digests) -> str:

@@ -11,7 +11,12 @@ from workflow.planning.world import Judgement, World, reused
 
 
 def foresee(
-    world: World, workflow: Workflow, order: Sequence[int], decisions: Mapping[int, Decision]
+    world: World,
+    workflow: Workflow,
+    order: Sequence[int],
+    decisions: Mapping[int, Decision],
+    *,
+    with_evidence: bool = True,
 ) -> tuple[dict[int, Decision], dict[int, Judgement]]:
     """Return the decisions with REUSE where nothing has changed and all reasons where something has; and the evidence.
 
@@ -28,7 +33,8 @@ def foresee(
         step, decision = by_number[number], decisions[number]
         if not is_open(decision):
             continue
-        judgement = world.judge(step, visible.seen_by(number))
+        # What a step goes by is asked where it is to be shown, and where something before it runs.
+        judgement = world.judge(step, visible.seen_by(number), may_be_quick=not with_evidence and not running)
         judgements[number] = judgement
         reasons = list(judgement.reasons)
         if not judgement.is_never:

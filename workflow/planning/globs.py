@@ -22,12 +22,15 @@ class Expanded(NamedTuple):
     """The paths, relative to the base, sorted; and the patterns that stand for nothing.
 
     A plain path that is not there is among the paths: that it is absent is a fact about it. `unreadable` are
-    directories that could not be looked into.
+    directories that could not be looked into. `looked` are absolute paths that the answer depends on besides the paths
+    themselves, `has_links` tells whether a link had a part in it.
     """
 
     paths: list[str]
     empty: list[str]
     unreadable: list[str]
+    looked: list[str]
+    has_links: bool
 
 
 def expand(base: str, patterns: Sequence[str], left_out: Collection[str] = ()) -> Expanded:
@@ -52,7 +55,7 @@ def expand(base: str, patterns: Sequence[str], left_out: Collection[str] = ()) -
         if pattern.startswith("!"):
             is_out = _matcher(pattern[1:])
             found = {path: None for path in found if not is_out(path)}
-    return Expanded(sorted(found), empty, walk.unreadable)
+    return Expanded(sorted(found), empty, walk.unreadable, walk.looked, walk.has_links)
 
 
 def is_meant(path: str, patterns: Sequence[str]) -> bool:
@@ -67,6 +70,8 @@ class _Walk:
         self.base = base
         self.hits: list[str] = []
         self.unreadable: list[str] = []
+        self.looked: list[str] = []
+        self.has_links = False
         self._left_out = left_out
         self._entered: set[str] = set()
 
@@ -105,8 +110,11 @@ class _Walk:
             path = f"{at}/{head}" if at not in ("", "/") else at + head
             if rest:
                 self._below(path, rest, above)
-            elif os.path.lexists(os.path.join(self.base, path)):
-                self.hits.append(path)
+            else:
+                full = os.path.join(self.base, path)
+                self.looked.append(full)
+                if os.path.lexists(full):
+                    self.hits.append(path)
             return
         is_like = _name_matcher(head)
         for name, path, is_directory in self._entries(at):
@@ -155,9 +163,10 @@ class _Walk:
         full = os.path.join(self.base, at)
         if (known := os.path.normpath(full)) in self._left_out and known not in self._entered:
             return []
+        self.looked.append(full)
         try:
             with os.scandir(full) as entries:
-                found = [(entry.name, _is_directory(entry)) for entry in entries]
+                found = [(entry.name, self._is_directory(entry)) for entry in entries]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError:
@@ -166,12 +175,12 @@ class _Walk:
         start = "" if not at else at if at.endswith("/") else f"{at}/"
         return [(name, f"{start}{name}", is_directory) for name, is_directory in sorted(found)]
 
-
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
+    def _is_directory(self, entry: os.DirEntry[str]) -> bool:
+        try:
+            self.has_links = self.has_links or entry.is_symlink()
+            return entry.is_dir()
+        except OSError:  # a link to itself
+            return False
 
 
 @cache

@@ -12,7 +12,10 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
+
+from blake3 import blake3
 
 from workflow.checkpoint import records
 from workflow.checkpoint.durable import Disk
@@ -60,30 +63,52 @@ class Ledger:
 
     def __init__(self, directory: str, workflow_name: str) -> None:
         self._path = path_of(directory, workflow_name)
-        self._successes: dict[str, Success] = {}
         self._touched: set[str] = set()
+        self._merged: dict[str, Success] | None = None
         self._token = secrets.token_hex(8)
+        self._raw: bytes | None = None
+        self._raw_error = ""
         self.problem = ""
-        self._load()
-
-    def _load(self) -> None:
         try:
-            self._successes = self._read()
+            with open(self._path, "rb") as file:
+                self._raw = file.read()
         except FileNotFoundError:
-            return
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            self.problem = f"what is known of last successes cannot be used ({error}); every step counts as never run"
+            pass
+        except OSError as error:
+            self._raw_error = str(error)
         # Steps that a runner began and did not see the end of.
-        for name, _ in self._begun():
-            self._successes.pop(name, None)
+        self.begun_before = {name for name, _ in self._begun()}
+
+    @property
+    def raw_digest(self) -> bytes:
+        """Which record this is, without having taken it apart."""
+        return blake3(self._raw or b"").digest()
+
+    @cached_property
+    def _successes(self) -> dict[str, Success]:
+        # Taken apart when something is asked of it: a thousand steps take a while.
+        found: dict[str, Success] = {}
+        try:
+            if self._raw_error:
+                raise ValueError(self._raw_error)
+            if self._raw is not None:
+                found = _decoded(self._raw)
+        except (ValueError, AttributeError, TypeError) as error:
+            self.problem = f"what is known of last successes cannot be used ({error}); every step counts as never run"
+        for name in self.begun_before:
+            found.pop(name, None)
+        return found
+
+    def is_kept(self, name: str, run_id: str, completed_at: str) -> bool:
+        """Return whether that is the success that `save` left; True where it had nothing to write."""
+        if self._merged is None:
+            return True
+        success = self._merged.get(name)
+        return success is not None and (success.run_id, success.completed_at) == (run_id, completed_at)
 
     def _read(self) -> dict[str, Success]:
         with open(self._path, "rb") as file:
-            document = records.decode_document(file.read())
-        if document.get("version") != FORMAT_VERSION:
-            raise ValueError("it is of another version")
-        entries: Any = document.get("steps")
-        return {str(name): success_of(entry) for name, entry in entries.items()}
+            return _decoded(file.read())
 
     def _begun(self) -> list[tuple[str, str]]:
         """Return the names in the file of begun steps, each with the token of who wrote it."""
@@ -142,10 +167,13 @@ class Ledger:
                 successes[name] = self._successes[name]
         for name in left:
             successes.pop(name, None)
+            self._successes.pop(name, None)
         entries = {name: success_document(success) for name, success in successes.items()}
         document = {"version": FORMAT_VERSION, "steps": entries}
         # Durable before the lines go: else a power cut could bring back what counted before.
-        disk.write(self._path, records.encode_document(document), sync=True)
+        self._merged = successes
+        self._raw = records.encode_document(document)
+        disk.write(self._path, self._raw, sync=True)
         if begun and not left:
             disk.remove(_begun_path(self._path), sync=False)
         elif begun:
@@ -160,6 +188,14 @@ class Ledger:
             for path in success.outputs if success is not None else ():
                 found.setdefault(path, []).append(step.name)
         return found
+
+
+def _decoded(raw: bytes) -> dict[str, Success]:
+    document = records.decode_document(raw)
+    if document.get("version") != FORMAT_VERSION:
+        raise ValueError("it is of another version")
+    entries: Any = document.get("steps")
+    return {str(name): success_of(entry) for name, entry in entries.items()}
 
 
 def unquote_name(line: bytes) -> str:

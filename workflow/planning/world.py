@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from workflow.checkpoint.durable import Disk
@@ -23,13 +25,19 @@ from workflow.planning.evidence import (
     bytes_digest,
     differences,
     gather,
+    never,
     outputs_of,
+    path_in_force,
+    programs_of,
     text_digest,
 )
+from workflow.planning.fingerprint import fingerprint, manifest
 from workflow.planning.git_changes import Unchanged
 from workflow.planning.ledger import Ledger
+from workflow.planning.quick_looks import Quick, QuickLooks, facts_of, mapping_bytes
 
 NO_CHANGES = Reason("no_relevant_changes")
+NO_EVIDENCE = Evidence({}, "", "", {}, {}, {})
 MOST_SAID = 8
 
 
@@ -84,24 +92,113 @@ class World:
         self._unchanged = unchanged
         self.digests = Digests(os.path.join(cache, "digests"), machine)
         self.ledger = Ledger(cache, ledger_name(workflow, cache))
+        # With git as evidence nothing is kept of what stat says.
+        self._quick = None if unchanged is not None else self._quick_looks(cache, machine)
         self._by_number = {step.number: step for step in workflow.steps}
         self._by_name = {step.name: step for step in workflow.steps}
         self._programs: Programs = {}
-        self._writers = self.ledger.writers(workflow.steps)
+        self._found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
         self._has_run: set[str] = set()
         self._at_risk: dict[int, bool] = {}
+
+    def _quick_looks(self, cache: str, machine: str) -> QuickLooks:
+        workflow = self._workflow
+        settings = (machine, str(workflow.smart.ignores_comments), workflow.project, workflow.name)
+        shared = facts_of(*(os.fsencode(it) for it in settings), mapping_bytes(self._given))
+        self._shared = shared
+        path = ledgers.path_of(cache, ledger_name(workflow, cache)).removesuffix(".json") + ".quick"
+        found = QuickLooks(path, workflow.project, facts_of(shared, self.ledger.raw_digest))
+        for name in self.ledger.begun_before:
+            found.drop(name)
+        return found
+
+    @cached_property
+    def _writers(self) -> dict[str, list[str]]:
+        return self.ledger.writers(self._workflow.steps)
 
     @property
     def problems(self) -> list[str]:
         """What people should know of the caches."""
+        self.digests.load()
+        self.ledger.get("")
+        return self.problems_met
+
+    @property
+    def problems_met(self) -> list[str]:
+        """What people should know of the caches as far as they were needed."""
         return [problem for problem in (self.digests.problem, self.ledger.problem) if problem]
 
     def writers_of_many(self) -> dict[str, list[str]]:
         """Return the output paths that more than one step wrote, with those steps in order."""
         return {path: line for path, line in self._writers.items() if len(line) > 1}
 
-    def judge(self, step: Step, values: Mapping[str, str]) -> Judgement:
-        """Look at a step whose turn has come; `values` are the published values that it will see. Never raises."""
+    def judge(self, step: Step, values: Mapping[str, str], *, may_be_quick: bool = True) -> Judgement:
+        """Look at a step whose turn has come; `values` are the published values that it will see. Never raises.
+
+        A quick look says nothing of the evidence: only that all is as it was when the step was reused before.
+        """
+        if not may_be_quick or self._quick is None:
+            return self._judge(step, values)
+        found = self._look_quickly(self._quick, step, values)
+        if found is not None:
+            return found
+        at_ns = time.time_ns()
+        judgement = self._judge(step, values)
+        if judgement.success is not None and not judgement.reasons:
+            self._keep(self._quick, judgement, values, at_ns)
+        return judgement
+
+    def _look_quickly(self, looks: QuickLooks, step: Step, values: Mapping[str, str]) -> Judgement | None:
+        known = looks.get(step.name)
+        if known is None or never(step):
+            return None
+        if looks.token(known.paths, self._facts(step, values, tuple(known.program))) != known.token:
+            return None
+        nothing: dict[str, str] = {}
+        told = (known.run_id, step.number, known.completed_at, 0.0, nothing, "", "", nothing, nothing, nothing, nothing)
+        return Judgement(step, NO_EVIDENCE, Success(*told, known.published, known.env), ())
+
+    def _facts(self, step: Step, values: Mapping[str, str], program: tuple[str, ...]) -> bytes:
+        path_variable = path_in_force(step, values, self._given, self._path_variable)
+        place = (*program, "", step.working_directory, path_variable or "")
+        found = self._found.get(place)
+        if found is None:
+            base = os.path.normpath(os.path.join(self._workflow.project, step.working_directory))
+            found = self._found[place] = programs_of(program, path_variable, base)
+        names = os.fsencode("\0".join("\0".join(pair) for pair in found))
+        return facts_of(fingerprint(manifest(step)).encode("ascii"), names, mapping_bytes(values))
+
+    def _keep(self, looks: QuickLooks, judgement: Judgement, values: Mapping[str, str], at_ns: int) -> None:
+        """Keep what a whole look went by, if a stat of each path is fit to tell that all is as it was."""
+        step, evidence, success = judgement.step, judgement.evidence, judgement.success
+        shared = any(len(self._writers.get(path, ())) > 1 for path in (success.outputs if success else ()))
+        written = any(path in self._writers and self._is_written_later(path, step) for path in evidence.inputs)
+        if success is None or not evidence.paths or evidence.empty or shared or written:
+            return
+        needed = [self._by_number[number] for number in step.needs or ()]
+        if any(not it.outputs for it in needed):
+            return
+        outputs = [self._place_of(it, name) for it in (step, *needed) for name in it.outputs]
+        if any(os.path.isdir(path) or len(self._writers.get(path, ())) > 1 for path in outputs):
+            return
+        facts = self._facts(step, values, evidence.program)
+        base = os.path.normpath(os.path.join(self._workflow.project, step.working_directory))
+        path_variable = path_in_force(step, values, self._given, self._path_variable)
+        programs = [real for _, real in programs_of(evidence.program, path_variable, base) if real]
+        paths = [looks.shortened(path) for path in dict.fromkeys((*evidence.paths, *outputs, *programs))]
+        token = looks.token(paths, facts, at_ns)
+        # Looked at once more in between: what was seen and what stat says now belong together.
+        if token and self._judge(step, values) == judgement and looks.token(paths, facts, at_ns) == token:
+            told = (success.run_id, success.completed_at, success.published, success.env)
+            looks.put(step.name, Quick(token, *told, list(evidence.program), paths))
+
+    def _is_written_later(self, path: str, step: Step) -> bool:
+        return any(self._by_name[name].number >= step.number for name in self._writers[path])
+
+    def _place_of(self, step: Step, name: str) -> str:
+        return os.path.normpath(os.path.join(self._workflow.project, step.working_directory, name))
+
+    def _judge(self, step: Step, values: Mapping[str, str]) -> Judgement:
         success = self.ledger.get(step.name)
         evidence = gather(
             step,
@@ -230,6 +327,9 @@ class World:
     def begins(self, step: Step, disk: Disk) -> None:
         """Note that a step runs: until it has succeeded, nothing is known of it, even if we die."""
         self._programs.clear()  # a step may install another one
+        self._found.clear()
+        if self._quick is not None:
+            self._quick.drop(step.name)
         if self.ledger.get(step.name) is not None:
             # Of a step that makes no file nothing would tell that it ran: even a power cut must not hide it.
             self.ledger.begin(step.name, disk, sync=not step.outputs)
@@ -314,6 +414,8 @@ class World:
         """Write the caches; never raises."""
         self.ledger.save(disk)
         self.digests.save(disk)
+        if self._quick is not None:
+            self._quick.save(disk, facts_of(self._shared, self.ledger.raw_digest), self.ledger.is_kept)
 
 
 def ledger_name(workflow: Workflow, cache: str) -> str:
