@@ -27,6 +27,8 @@ VERBS: dict[str, str] = {
     "import": "workflow.cli.checkpoint_packing",
 }
 ALIASES = {"ls": "list"}
+# Verbs of the contract that come with checkpoints of the work tree in git.
+LATER = ("restore", "push", "fetch")
 # What the list of verbs says of each, so that no module is loaded for it and no sentence cut off.
 IN_SHORT: dict[str, str] = {
     "list": "the runs there are, or the snapshots of RUN (also: ls)",
@@ -72,6 +74,11 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]
         if not word.startswith("-") and self.get_command(ctx, word) is None:
+            if word in LATER:
+                raise UsageError(
+                    f"`workflow checkpoint {word}` is known but not available in this version",
+                    help="to go back in time, without the files: workflow resume RUN@N",
+                )
             like = nearest(word, [*VERBS, *ALIASES])
             advice = (
                 f"did you mean: workflow checkpoint {like}?" if like else "what there is: workflow checkpoint --help"
