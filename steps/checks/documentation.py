@@ -12,7 +12,7 @@ import click
 
 import workflow
 from steps.checks.project_files import ROOT, finish, project_files, shown
-from workflow.cli.main import COMMANDS
+from workflow.cli.main import ALIASES, COMMANDS
 
 LINK = re.compile(r"(?<!\!)\[[^\]\n]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
 FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -60,6 +60,7 @@ def broken_links(path: Path) -> Iterator[str]:
 def command_line() -> click.Group:
     """Return all commands in one group, out of the table that the door dispatches by."""
     commands = {name: getattr(importlib.import_module(module), name) for name, module in COMMANDS.items()}
+    commands |= {alias: commands[name] for alias, name in ALIASES.items()}
     # What the door itself understands before any command is loaded.
     own = [click.Option(["-V", "--version"], is_flag=True), click.Option(["--checkpoint-status"], is_flag=True)]
     return click.Group("workflow", commands=commands, params=own)
