@@ -25,6 +25,7 @@ from many_runs import many_runs
 from measuring import ROOT, UnexpectedEndError
 from side_by_side import side_by_side
 from suite import PARALLEL_UP_TO, Bench, Figure
+from unchanged import unchanged
 
 LATEST = os.path.join(ROOT, "benchmarks", "results", "latest.json")
 
@@ -79,6 +80,7 @@ GROUPS: dict[str, Callable[[Bench], None]] = {
     "memory": Bench.memory,
     "output": Bench.output,
     "checkpoints": many_runs,
+    "smart": unchanged,
 }
 
 

@@ -14,7 +14,7 @@ from workflow.definition import graph, loader, resolved
 from workflow.errors import CheckpointError, UsageError, listed, one_line
 from workflow.model import Attempt, Failure, Reason, Status, Step, Workflow
 from workflow.opening import Options, checkpoint_root, open_run, resume_command, step_number
-from workflow.planning import documents
+from workflow.planning import documents, writers
 from workflow.planning.decision import decide
 from workflow.planning.explanation import evidence_document
 from workflow.planning.fingerprint import fingerprint, manifest
@@ -52,7 +52,7 @@ def plan_of(options: Options, *, with_evidence: bool = True) -> dict[str, Any]:
     if is_smart(options, workflow):
         world = world_of(options, workflow, opened.root, environment())
         decisions, judgements = foresee(world, workflow, order, decisions, with_evidence=with_evidence)
-        notices += world.problems_met
+        notices += [*world.problems_met, *writers.sentences(writers.written_by_many(workflow.steps))]
     recovery = None
     if layout is not None:
         if workflow.checkpoints.validate_on_resume:

@@ -280,3 +280,38 @@ def test_git_that_cannot_answer_is_said_before_anything_runs(repository: Project
 def test_a_project_that_is_no_repository_says_so(project: Project) -> None:
     project.file("workflow.yaml", "smart: {changes: git}\nsteps: [{name: s, inputs: [a], run: 'true'}]\n")
     assert_helped(project.run(), 2, "changes: git")
+
+
+# ------------------------------------------------------------------ two writers of one path
+
+
+def test_lint_and_plan_name_both_writers(project: Project) -> None:
+    project.file(
+        "workflow.yaml",
+        "smart: true\nsteps:\n"
+        "  - {name: build, inputs: [src], outputs: [app, dist], run: 'cp src app; mkdir -p dist'}\n"
+        "  - {name: strip, inputs: [app], outputs: [app], run: 'echo x >>app'}\n"
+        "  - {name: pack, inputs: [app], outputs: [dist/app], run: 'cp app dist'}\n",
+    )
+    project.file("src", "1\n")
+    said = "app is made by 00 build and edited by 01 strip"
+    lint = project.run("lint")
+    assert said in lint.stdout
+    assert "dist is made by 00 build and edited by 02 pack" in lint.stdout
+    told = document(project.run("lint", "--json"))["written_by_many"]
+    assert told[0] == {"path": "app", "steps": [{"step": 0, "name": "build"}, {"step": 1, "name": "strip"}]}
+    assert said in project.run("plan").stderr
+    assert said in document(project.run("plan", "--json"))["notices"]
+
+
+def test_resume_sh_goes_by_the_markers_of_reused_steps(demo: Project) -> None:
+    """A marker is a marker: what was reused is bypassed, and the values it published are there."""
+    demo.file("workflow.yaml", FLOW.replace('run: "echo announce', 'run: "[ ! -e broken ] || exit 1; echo announce'))
+    demo.file("broken", "")
+    assert demo.run().returncode == 1
+    (demo.path / "broken").unlink()
+    command = ["sh", str(demo.newest_run / "resume.sh")]
+    done = subprocess.run(command, cwd=demo.path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert demo.executions == ["announce3"]
+    assert demo.markers == [0, 1, 2]

@@ -112,18 +112,24 @@ def lint(source: str | None, as_json: bool, as_format: str | None) -> int:
 
         path = loader.source_path(project, source)
         problems = [problem._asdict() for problem in error.problems]
-        print_json({"source": path, "steps": None, "problems": problems, "ignored": []})
+        print_json({"source": path, "steps": None, "problems": problems, "ignored": [], "written_by_many": []})
         return error.exit_code
+    from workflow.planning.writers import sentences, writers_document, written_by_many
+
+    written = written_by_many(workflow.steps)
     directory = workflow.source if os.path.isdir(workflow.source) else None
     ignored = loader.ignored_files(directory) if directory else []
     if as_json:
         from workflow.cli.printing import print_json
 
-        print_json({"source": workflow.source, "steps": len(workflow.steps), "problems": [], "ignored": ignored})
+        about = {"source": workflow.source, "steps": len(workflow.steps), "problems": [], "ignored": ignored}
+        print_json({**about, "written_by_many": writers_document(written)})
         return 0
     print(f"{printable(workflow.source)}: {len(workflow.steps)} steps, no errors")
     if ignored:
         print(f"not steps: {listed(one_line(name) for name in ignored)}")
+    for sentence in sentences(written):
+        print(f"note: {printable(sentence)}")
     return 0
 
 

@@ -1,0 +1,60 @@
+"""A look at steps of which nothing has changed, beside the same look by ninja and GNU make where they are installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+from measuring import Command, median_excess_s, median_wall_s, take
+from suite import Bench, tell
+
+INPUTS = 10
+TARGET_NINJA = 2.0
+SETTLED_S = 4.0  # what changed shortly before it is looked at is read each time
+
+
+def unchanged(bench: Bench) -> None:
+    """Seconds above our own start-up for steps with ten inputs each, warm."""
+    size = min(bench.sizes[-1], 1_000)
+    tell(f"{size:,} steps with {size * INPUTS:,} unchanged inputs")
+    project = bench.numbered_scripts(1)
+    os.makedirs(os.path.join(project, "in"))
+    flow, ninja, make = ["name: unchanged", "steps:"], [], [f"all: {' '.join(f'o{it}' for it in range(size))}"]
+    for number in range(size):
+        names = [f"in/{number}_{at}" for at in range(INPUTS)]
+        for name in names:
+            with open(os.path.join(project, name), "w", encoding="ascii") as file:
+                file.write(f"{name}\n" * 20)
+        command = f"cat {' '.join(names)} >o{number}"
+        flow.append(f"  - {{name: s{number}, inputs: [{', '.join(names)}], outputs: [o{number}], run: '{command}'}}")
+        ninja.append(f"rule r{number}\n command = {command}\nbuild o{number}: r{number} {' '.join(names)}")
+        make.append(f"o{number}: {' '.join(names)}\n\t{command}")
+    for name, lines in (("workflow.yaml", flow), ("build.ninja", ninja), ("Makefile", make)):
+        with open(os.path.join(project, name), "w", encoding="ascii") as file:
+            file.write("\n".join(lines) + "\n")
+    source = ("workflow.yaml",)
+    commands = {
+        "plan": Command(bench.workflow("plan", *source, "--smart", "--exit-code"), project),
+        "start-up": Command(bench.workflow("plan", *source, "--no-smart", "--exit-code"), project, code=10),
+    }
+    run = Command(bench.workflow("run", *source, "--smart"), project)
+    take(run, bench.environment, bench.said)
+    for peer, argv in (("ninja", ["ninja"]), ("make", ["make", "-s"])):
+        if shutil.which(peer) is None:
+            tell(f"{peer} is not installed: left out")
+            continue
+        commands[peer] = Command(argv, project)
+        take(commands[peer], bench.environment, bench.said)
+    for _ in range(2):
+        time.sleep(SETTLED_S)
+        take(run, bench.environment, bench.said)
+    taken = bench.measure(f"unchanged {size}", commands, bench.rounds)
+    above_s = median_excess_s(taken["plan"], taken["start-up"])
+    bench.add(f"plan --smart above start-up, {size:,} steps unchanged", above_s, "s")
+    for peer in ("ninja", "make"):
+        if peer in taken:
+            peer_s = median_wall_s(taken[peer])
+            target = TARGET_NINJA if peer == "ninja" and size >= 1_000 else None
+            bench.add(f"{peer}, the same", peer_s, "s")
+            bench.add(f"plan --smart above start-up / {peer}", above_s / peer_s, "x", target)
