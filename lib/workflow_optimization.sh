@@ -71,6 +71,8 @@ workflow_resume() {
     workflow_begin_epoch
     # Whoever carries a run on takes back the word that nobody will.
     rm -f "$WORKFLOW_RUN_DIR/abandoned"
+    # A cache of what steps did when they last succeeded. We note nothing in it, so what it says may be wrong after us.
+    rm -f "$WORKFLOW_RUN_DIR"/../cache/successes-*
     workflow_find_worker
     workflow_walk
     workflow_conclude

@@ -315,3 +315,21 @@ def test_resume_sh_goes_by_the_markers_of_reused_steps(demo: Project) -> None:
     assert done.returncode == 0, done.stderr
     assert demo.executions == ["announce3"]
     assert demo.markers == [0, 1, 2]
+
+
+def test_what_resume_sh_ran_is_not_known_as_the_success_before_it(project: Project) -> None:
+    """A shell notes no successes, so it forgets those there are: a step it ran and that failed since must run again."""
+    flow = "smart: true\nsteps:\n  - {name: s, inputs: [data], run: '[ ! -e broken ]; echo s >>ran.txt'}\n"
+    project.file("workflow.yaml", flow)
+    project.file("data", "1")
+    assert project.run().returncode == 0
+    project.file("data", "2")
+    project.file("broken", "")
+    assert project.run().returncode == 1
+    command = ["sh", str(project.newest_run / "resume.sh")]
+    subprocess.run(command, cwd=project.path, check=False, capture_output=True, timeout=60)
+    project.file("data", "1")
+    assert list((project.path / ".checkpoints/cache").glob("successes-*")) == []
+    (project.path / "broken").unlink()
+    assert project.run().returncode == 0
+    assert project.executions == ["s", "s"]
