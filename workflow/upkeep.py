@@ -215,7 +215,8 @@ def to_write_in(root: CheckpointRoot, layout: RunLayout, disk: Disk) -> RunLayou
 
     Raises CheckpointError, NotRecordedError.
     """
-    if layout.archive is None:
+    # An archive beside the directory: somebody put that back and was killed before the rest of it was done.
+    if layout.archive is None and not any(map(os.path.lexists, layout.archives)):
         return layout
     own = store.find_run(root, layout.run_id, disk)
     try:

@@ -41,6 +41,20 @@ def test_a_word_leaves_the_directory_and_no_second_copy(project: Project, words:
     assert entries(project) == [run_id]
 
 
+def test_what_a_kill_left_of_putting_it_back_goes_with_the_next_word(project: Project) -> None:
+    """Killed when the directory was in its place: the archive still stands beside it, and so does what it grew in."""
+    run_id = archived(project)
+    archive = project.path / f".checkpoints/{run_id}.tar.gz"
+    kept = archive.read_bytes()
+    assert project.run("mark", run_id, "a", "--pending").returncode == 0
+    archive.write_bytes(kept)
+    (project.path / ".checkpoints/.tmp-nursery-0123456789ab").mkdir()
+    said = project.run("mark", run_id, "a", "--done")
+    assert said.returncode == 0, said.stderr
+    assert entries(project) == [run_id]
+    assert not list((project.path / ".checkpoints").glob(".tmp-nursery-*"))
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
