@@ -158,9 +158,7 @@ class Invocation:
             disk.remove(layout.abandoned)
         if stored is not None and is_same:
             return str(stored["plan_hash"])
-        # What is kept of a run, and for how long, is no part of what it does either.
-        plan = {key: value for key, value in definition.items() if key != "checkpoints"}
-        plan_hash = records.digest(records.encode_document(plan))
+        plan_hash = records.plan_hash(definition)
         # What shells read comes first: a run that has its workflow.json has everything.
         fingerprints = {number: identity.fingerprint for number, identity in recorded.identities.items()}
         shell_files.write_all(

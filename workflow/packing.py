@@ -106,18 +106,11 @@ def pack(
 
 def refuse_orphans(layout: RunLayout) -> None:
     """Refuse a run of which a step outlived its runner. Raises RunBusyError."""
-    try:
-        names = os.listdir(layout.state_dir)
-    except OSError:
-        return
-    for name in names:
-        digits = name[7:-5]
-        if name.startswith("worker_") and name.endswith(".lock") and digits.isdigit():
-            if locks.is_worker_held(layout, int(digits)):
-                raise RunBusyError(
-                    f"a step of {layout.run_id} outlived its runner and still runs",
-                    help=f"wait for it, or end it: workflow resume {layout.run_id} --end-running",
-                )
+    if locks.has_orphans(layout):
+        raise RunBusyError(
+            f"a step of {layout.run_id} outlived its runner and still runs",
+            help=f"wait for it, or end it: workflow resume {layout.run_id} --end-running",
+        )
 
 
 def pack_finished(layout: RunLayout, workflow: Workflow, disk: Disk) -> Notice | None:

@@ -53,7 +53,7 @@ def open_root(checkpoint_dir: str | None) -> CheckpointRoot:
 def open_disk(layout: RunLayout | None = None) -> durable.Disk:
     """Return the writer for commands that change runs without running them, as private as the run; close it."""
     is_private = layout is not None and not os.stat(layout.path).st_mode & 0o077
-    return durable.Disk(private=is_private, faults=_faults())
+    return durable.Disk(private=is_private, faults=durable.planned_faults(os.environ))
 
 
 def user_name() -> str:
@@ -110,7 +110,7 @@ def _run(
     approve: Callable[[str], bool] | None,
 ) -> int:
     settings = opened.workflow.checkpoints
-    disk = durable.Disk(private=settings.private, faults=_faults())
+    disk = durable.Disk(private=settings.private, faults=durable.planned_faults(os.environ))
     try:
         if settings.enabled:
             return _go(options, opened, disk, observers, ask, approve)
@@ -175,7 +175,3 @@ def _checkpoint_readme() -> str:
     package = os.path.dirname(os.path.abspath(__file__))
     inside = os.path.join(package, "lib", "checkpoints-README.md")
     return inside if os.path.exists(inside) else os.path.join(os.path.dirname(package), ".checkpoints", "README.md")
-
-
-def _faults() -> durable.Faults | None:
-    return durable.planned_faults(os.environ)

@@ -188,17 +188,7 @@ def is_live(layout: RunLayout) -> bool:
     """Return whether a runner holds the run, steps of a dead one still go on in it, or it is just being started."""
     if locks.is_held(layout):
         return True
-    return _has_orphans(layout) or _is_starting(layout)
-
-
-def _has_orphans(layout: RunLayout) -> bool:
-    """Return whether steps of a runner that died still go on."""
-    try:
-        names = os.listdir(layout.state_dir)
-    except OSError:
-        return False
-    workers = (name[7:-5] for name in names if name.startswith("worker_") and name.endswith(".lock"))
-    return any(worker.isdigit() and locks.is_worker_held(layout, int(worker)) for worker in workers)
+    return locks.has_orphans(layout) or _is_starting(layout)
 
 
 def _is_starting(layout: RunLayout) -> bool:
@@ -260,7 +250,7 @@ def take_away(disk: Disk, layout: RunLayout, *, is_archive: bool) -> int | None:
     try:
         if os.path.lexists(layout.pinned):
             raise RunPinnedError(layout)
-        if _is_starting(layout) or _has_orphans(layout):
+        if _is_starting(layout) or locks.has_orphans(layout):
             raise RunBusyError(f"steps of {layout.run_id} still run", help=f"watch it: workflow status {layout.run_id}")
         # Before the directory: where both are there it is the directory that counts.
         freed = removal.remove_archives(disk, layout)

@@ -145,6 +145,24 @@ def test_delete_removes_a_snapshot_and_leaves_the_run(project: Project) -> None:
     assert project.run("status").returncode == 0
 
 
+def test_the_newest_snapshot_stays_so_that_its_number_is_not_given_again(project: Project) -> None:
+    project.steps(2)
+    project.run("-q", "--checkpoint-every", "1")
+    run = project.newest_run
+    names = sorted(it.name for it in (run / "snapshots").iterdir())
+    newest = len(names)
+    refused = project.run("checkpoint", "delete", f"{run.name}@1", f"{run.name}@{newest}", "--force")
+    assert_helped(refused, 2, f"{run.name}@{newest}", "newest snapshot", "workflow checkpoint create")
+    assert sorted(it.name for it in (run / "snapshots").iterdir()) == names
+    # With its run it goes, and once there is a newer one, by itself.
+    made = document(project.run("checkpoint", "create", run.name, "--json"))
+    assert made["number"] == newest + 1
+    assert project.run("checkpoint", "delete", f"{run.name}@{newest}", "--force").returncode == 0
+    assert document(project.run("checkpoint", "create", run.name, "--json"))["number"] == newest + 2
+    assert project.run("checkpoint", "delete", f"{run.name}@{newest + 2}", run.name, "--force").returncode == 0
+    assert project.runs == []
+
+
 def test_prune_without_a_run_removes_all_and_warns(project: Project) -> None:
     may_fail(project)
     failed(project, 3)

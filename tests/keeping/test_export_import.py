@@ -80,6 +80,18 @@ def test_a_run_goes_on_in_another_directory(project: Project) -> None:
     assert (other.newest_run / "state/step_00.d/note").read_text() == "@PROJECT@ stays\n"
 
 
+def test_the_plan_has_the_hash_that_a_run_of_that_place_has(project: Project) -> None:
+    """What is kept of a run is no part of its plan, wherever the hash was worked out."""
+    project.file("workflow.yaml", f"checkpoints: {{task_interval: 1, max_snapshots: 9}}\n{DEFINITION}")
+    assert project.run("-q").returncode == 1
+    other = copy(project)
+    run_id = document(other.run("checkpoint", "import", str(exported(project)), "--json"))["run_id"]
+    imported = document(other.run("status", run_id, "--json"))["plan_hash"]
+    assert other.run("run", "--force", "-q").returncode == 1
+    assert document(other.run("status", "--json"))["run_id"] != run_id
+    assert document(other.run("status", "--json"))["plan_hash"] == imported
+
+
 def test_nothing_in_the_documents_names_the_place_it_came_from(project: Project, tmp_path: Path) -> None:
     moving(project)
     archive = exported(project)

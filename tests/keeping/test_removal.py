@@ -219,14 +219,3 @@ def test_an_archive_goes_with_its_run_and_stays_while_it_takes_its_place(layout:
     assert left(layout) == [archive.name]
     assert removal.remove_run(Disk(), layout) == 33
     assert left(layout) == []
-
-
-def test_a_snapshot_is_removed_by_its_number(layout: RunLayout) -> None:
-    directory = Path(layout.path, "snapshots")
-    directory.mkdir()
-    for name in ("0001_manual.json", "0002_error.json", "12345_auto.json", "0002.txt", "x_0002_auto.json"):
-        (directory / name).write_text("{}")
-    assert removal.remove_snapshot(Disk(), layout, 2) == 2
-    assert removal.remove_snapshot(Disk(), layout, 2) is None
-    assert removal.remove_snapshot(Disk(), layout, 12345) == 2
-    assert sorted(os.listdir(directory)) == ["0001_manual.json", "0002.txt", "x_0002_auto.json"]

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -13,6 +15,16 @@ import pytest
 from tests.cli.support import assert_helped, document, hanging_step, kill, start_until, wait_for
 from tests.conftest import Project, clean_env
 from tests.keeping.snapshot_support import named, snapshot, triggers, words
+from workflow.checkpoint import store
+from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.layout import CheckpointRoot
+from workflow.checkpoint.master import MasterFacts, MasterWriter
+from workflow.definition import loader
+from workflow.execution.board import Board
+from workflow.execution.in_hand import RUN, InHand
+from workflow.execution.snapshotting import Snapshotting
+from workflow.model import Attempt, Reason, Status
+from workflow.planning.record import nothing_recorded
 
 MARK = "[CHECKPOINT]"
 LIBRARY = '. "$WORKFLOW_LIB/step_execution.sh"'
@@ -66,6 +78,39 @@ def test_the_definition_says_how_often_and_the_command_line_wins(project: Projec
     ]
     assert project.run("run", "--checkpoint-every", "0", "--max", "7").returncode == 0
     assert triggers(project) == ["completion"]
+
+
+def test_the_moment_between_the_end_of_a_step_and_its_record_is_no_news(tmp_path: Path) -> None:
+    """Nobody has it in hand any more and it counts as running still: another snapshot would say the same."""
+    (tmp_path / "workflow.yaml").write_text("steps:\n  - run: 'true'\n  - run: 'true'\n")
+    workflow = loader.load(str(tmp_path), None)
+    disk = Disk()
+    root = CheckpointRoot(str(tmp_path / ".checkpoints"))
+    store.prepare_root(root, disk, b"")
+    layout = store.create_run(root, disk, 0.0)
+    recorded = nothing_recorded(workflow)
+    facts = MasterFacts(
+        *(layout, workflow),
+        epoch=1, plan_hash="", started_at=0.0, environment={}, user="", is_auto=False, variables={}, values={},
+    )  # fmt: skip
+    making = Snapshotting(layout, disk, workflow, recorded, MasterWriter(disk, layout, facts), epoch=1, now=0.0)
+    first, second = (step.number for step in workflow.steps)
+    nobody: Any = None
+    board = Board({first: Status.RUNNING, second: Status.PENDING}, nobody, nobody, 1)
+    hand = InHand(workflow.steps[0], Attempt(1, 1, 0.0), Reason("never-run"), RUN, 0, 1, 0.0)
+
+    def is_due_at(now: float, running: list[int]) -> bool:
+        board.in_hand = dict.fromkeys(running, hand)
+        making.on_tick(now, running)
+        is_due = making.is_due
+        making.make(board)
+        return is_due
+
+    assert is_due_at(301.0, [first])
+    assert not is_due_at(602.0, [first])
+    assert not is_due_at(903.0, [])
+    assert is_due_at(1204.0, [second])
+    disk.close()
 
 
 def test_by_the_clock_where_anything_happened(project: Project) -> None:

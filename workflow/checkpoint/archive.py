@@ -165,21 +165,14 @@ def write(
             size, whole = _write_into(file, kind, manifest, entries, is_plain=is_plain)
             if whole > form.most_bytes(size):
                 # So regular that a reader would take it for a bomb: pack it less tightly, without repetitions.
-                kind = compression.GZIP if kind is compression.GZIP else _refuse_ratio(manifest)
+                if kind is not compression.GZIP:
+                    break
                 continue
             if to_verify:
                 archive_reader.verify(file.temporary)
             file.put()
             return size
-    raise _refusal(manifest)
-
-
-def _refuse_ratio(manifest: Manifest) -> Compression:
-    raise _refusal(manifest)
-
-
-def _refusal(manifest: Manifest) -> CheckpointError:
-    return CheckpointError(
+    raise CheckpointError(
         f"{manifest.run_id} is so regular that nobody would unpack it from zstd", help="use gzip: FILE.tar.gz"
     )
 

@@ -122,7 +122,7 @@ class _FrameReader:
 
 class _FrameWriter:
     def __init__(self, is_plain: bool) -> None:
-        # The lowest level still finds repetitions, so a plain stream is not to be had: see `has_plain`.
+        # The lowest level still finds repetitions, so a plain stream is not to be had of it.
         assert not is_plain
         self._object = _zstd().ZstdCompressor(level=_ZSTD_LEVEL)
 

@@ -119,6 +119,16 @@ def is_held(layout: RunLayout) -> bool:
     return _is_locked(layout.path)
 
 
+def has_orphans(layout: RunLayout) -> bool:
+    """Return whether a step still runs in the run, be it that its runner is dead. Waits for nothing."""
+    try:
+        names = os.listdir(layout.state_dir)
+    except OSError:
+        return False
+    workers = (name[7:-5] for name in names if name.startswith("worker_") and name.endswith(".lock"))
+    return any(worker.isdigit() and is_worker_held(layout, int(worker)) for worker in workers)
+
+
 def is_worker_held(layout: RunLayout, worker: int) -> bool:
     """Return whether a worker, or a step of it, is alive, without waiting and without writing."""
     return _is_locked(layout.worker_lock(worker))

@@ -67,6 +67,11 @@ def encode_document(document: Document) -> bytes:
     return b'%s%s%s"\n}\n' % (body, _CHECKSUM_LINE, digest(body).encode("ascii"))
 
 
+def plan_hash(definition: Document) -> str:
+    """Return the hash of a resolved definition: of what it runs, not of what is kept of it and for how long."""
+    return digest(encode_document({key: value for key, value in definition.items() if key != "checkpoints"}))
+
+
 class Streamed(NamedTuple):
     """A mapping in a document that is too large to be held: `items` gives its pairs anew at every call."""
 

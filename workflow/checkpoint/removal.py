@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from workflow.checkpoint.durable import Disk, not_recorded
 from workflow.checkpoint.layout import ARCHIVE_ENDINGS, TRASH, CheckpointRoot, RunLayout
 from workflow.checkpoint.sizing import size_of
 from workflow.errors import NotRecordedError, one_line
 
-_SNAPSHOT = re.compile(r"(\d{4,18})_[a-z]+\.json\Z", re.ASCII)
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -37,16 +37,10 @@ def remove_run(disk: Disk, layout: RunLayout) -> int:
     except OSError as error:
         raise _not_removed(error, layout.path) from error
     trash = f"{root}/{TRASH}{layout.run_id}-{os.urandom(4).hex()}"
-    try:
+    with told_as_removal(layout.path):
         if not disk.move_directory(layout.path, trash):
             return 0
         disk.sync_directory(root)
-    except NotRecordedError as error:
-        if isinstance(error.__cause__, OSError):
-            raise _not_removed(error.__cause__, layout.path) from error
-        raise
-    except OSError as error:
-        raise _not_removed(error, layout.path) from error
     return _remove_tree(disk, trash)
 
 
@@ -57,15 +51,12 @@ def remove_archives(disk: Disk, layout: RunLayout) -> int:
         path = layout.path + ending
         try:
             status = os.lstat(path)
-            if stat.S_ISDIR(status.st_mode):
-                continue
-            disk.remove(path)
         except FileNotFoundError:
             continue
-        except NotRecordedError as error:
-            if isinstance(error.__cause__, OSError):
-                raise _not_removed(error.__cause__, path) from error
-            raise
+        if stat.S_ISDIR(status.st_mode):
+            continue
+        with told_as_removal(path):
+            disk.remove(path)
         freed += status.st_size
     return freed
 
@@ -199,37 +190,22 @@ class _Removal:
         self.disk.remove_at(top, name, is_directory=True)
 
 
+@contextmanager
+def told_as_removal(path: str) -> Iterator[None]:
+    """Let what a disk refuses within say that `path` could not be removed. Raises NotRecordedError."""
+    try:
+        yield
+    except NotRecordedError as error:
+        if isinstance(error.__cause__, OSError):
+            raise _not_removed(error.__cause__, path) from error
+        raise
+    except OSError as error:
+        raise _not_removed(error, path) from error
+
+
 def _not_removed(error: OSError, path: str) -> NotRecordedError:
     """Return the error a person can act on for something that could not be removed."""
     advice = not_recorded(error, path).help
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTEMPTY, errno.EBUSY):
         advice = f"see who owns it and what is in the way, then clean again: ls -la {one_line(os.path.dirname(path))}"
     return NotRecordedError(f"cannot remove {one_line(path)}: {error.strerror or error}", help=advice)
-
-
-def snapshots_of(layout: RunLayout, number: int) -> list[str]:
-    """Return the paths of the snapshots of that number: one, or none."""
-    try:
-        names = os.listdir(layout.snapshots_dir)
-    except OSError:
-        return []
-    found = (name for name in names if (match := _SNAPSHOT.match(name)) and int(match[1]) == number)
-    return [f"{layout.snapshots_dir}/{name}" for name in sorted(found)]
-
-
-def remove_snapshot(disk: Disk, layout: RunLayout, number: int) -> int | None:
-    """Remove a snapshot of a run, durably; return the bytes freed, None when there is none. Raises NotRecordedError."""
-    freed = None
-    for path in snapshots_of(layout, number):
-        try:
-            size_bytes = os.lstat(path).st_size
-        except FileNotFoundError:
-            continue
-        try:
-            disk.remove(path)
-        except NotRecordedError as error:
-            if isinstance(error.__cause__, OSError):
-                raise _not_removed(error.__cause__, path) from error
-            raise
-        freed = (freed or 0) + size_bytes
-    return freed

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from workflow.checkpoint import locks, records, store
+from workflow.checkpoint import locks, records, removal, store
 from workflow.checkpoint.durable import Disk, not_recorded
 from workflow.checkpoint.layout import FORMAT_VERSION, TEMPORARY, CheckpointRoot, RunLayout
 from workflow.checkpoint.records import Document, RecordDamagedError, RecordNewerError
@@ -201,7 +201,8 @@ def _remove(disk: Disk, entries: list[Entry]) -> int:
             size_bytes = os.lstat(entry.path).st_size
         except OSError:  # somebody else removed it
             continue
-        disk.remove(entry.path, sync=False)
+        with removal.told_as_removal(entry.path):
+            disk.remove(entry.path, sync=False)
         freed_bytes += size_bytes
     return freed_bytes
 

@@ -214,10 +214,10 @@ class ReadingPlace:
         import atexit
 
         top = tempfile.gettempdir()
-        for name in os.listdir(top):
-            if name.startswith(READING):
-                _remove_unlocked(f"{top}/{name}", SETTLED_AFTER_S)
         try:
+            for name in os.listdir(top):
+                if name.startswith(READING):
+                    _remove_unlocked(f"{top}/{name}", SETTLED_AFTER_S)
             self.path = tempfile.mkdtemp(prefix=READING)
             self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,7 +7,6 @@ disk is busy are committed together.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from workflow.checkpoint import commits
 from workflow.checkpoint.commits import StagedDone
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
+from workflow.checkpoint.outputs import digest_of
 from workflow.checkpoint.records import StepRecord
 from workflow.errors import NotRecordedError
 from workflow.model import Status
@@ -186,13 +186,6 @@ def with_digests(record: StepRecord) -> StepRecord:
     """Return the record with the digests of the declared outputs that are there (directories have none)."""
     if not record.files:
         return record
-    from blake3 import blake3
-
-    digests = {}
-    for path in record.files:
-        if os.path.isfile(path):
-            try:
-                digests[path] = f"blake3:{blake3().update_mmap(path).hexdigest()}"
-            except (OSError, ValueError):  # it vanished or cannot be read: the marker then vouches for nothing about it
-                continue
-    return record._replace(output_digests=digests)
+    # What vanished or cannot be read has none, either: the marker then vouches for nothing about it.
+    digests = ((path, digest_of(path)) for path in record.files)
+    return record._replace(output_digests={path: digest for path, digest in digests if digest is not None})

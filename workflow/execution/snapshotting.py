@@ -116,7 +116,8 @@ class Snapshotting:
         if self._next_at is None or self._interval_s is None or now < self._next_at:
             return
         self._next_at = now + self._interval_s
-        if self._recorded_now != self._recorded_then or tuple(running) != self._running_then:
+        # A step that has ended and is not recorded yet is told as running still: no news.
+        if self._recorded_now != self._recorded_then or not set(running) <= set(self._running_then):
             self._is_auto_due = self.is_due = True
 
     def _hear(self, record: StepRecord, attempt: int) -> None:

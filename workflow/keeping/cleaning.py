@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from workflow import upkeep
-from workflow.checkpoint import locks, removal, retention, store
+from workflow.checkpoint import locks, removal, retention, snapshots, store
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import ARCHIVE_ENDINGS, CheckpointRoot, RunLayout
 from workflow.checkpoint.retention import DAY_S, Facts, Seen, days_text
@@ -128,7 +128,8 @@ def propose_prune(root: CheckpointRoot) -> Proposal:
 def propose_delete(root: CheckpointRoot, names: Iterable[str]) -> Proposal:
     """Return the runs (`RUN`) and snapshots (`RUN@N`) that were named. Writes nothing.
 
-    Raises CheckpointError (no such run or snapshot, a link, somebody else's), RunBusyError, RunPinnedError.
+    Raises CheckpointError (no such run or snapshot, a link, somebody else's), RunBusyError, RunPinnedError, UsageError
+    for the newest snapshot of a run.
     """
     there = upkeep.runs_there(root)
     going: dict[str, Item] = {}
@@ -148,7 +149,10 @@ def propose_delete(root: CheckpointRoot, names: Iterable[str]) -> Proposal:
         going[item.name] = item
     # A snapshot goes with its run.
     whole = {item.run_id for item in going.values() if item.snapshot is None}
-    return Proposal("delete", [it for it in going.values() if it.snapshot is None or it.run_id not in whole])
+    items = [it for it in going.values() if it.snapshot is None or it.run_id not in whole]
+    for item in items:
+        _refuse_newest(root.run(item.run_id), item)
+    return Proposal("delete", items)
 
 
 def carry_out(root: CheckpointRoot, disk: Disk, proposal: Proposal) -> Cleaned:
@@ -242,7 +246,8 @@ def trimmed_document(layout: RunLayout, numbers: Sequence[int], freed_bytes: int
 
 def _remove(disk: Disk, layout: RunLayout, item: Item) -> int | None:
     if item.snapshot is not None:
-        return removal.remove_snapshot(disk, layout, item.snapshot)
+        there = [entry for entry in snapshots.listed(layout) if entry.number == item.snapshot]
+        return snapshots.remove(disk, layout, there) if there else None
     return upkeep.take_away(disk, layout, is_archive=item.is_archive)
 
 
@@ -351,14 +356,24 @@ def _item(root: CheckpointRoot, run_id: str, why: str, *, is_archive: bool, stat
 
 def _snapshot_item(layout: RunLayout, digits: str, name: str) -> Item:
     is_number = digits.isascii() and digits.isdigit() and len(digits) < 19
-    paths = removal.snapshots_of(layout, int(digits)) if is_number else []
-    if not paths:
+    entries = [entry for entry in snapshots.listed(layout) if is_number and entry.number == int(digits)]
+    if not entries:
         raise CheckpointError(
             f"there is no snapshot {one_line(name[:80])}",
             help=f"which there are: workflow checkpoint list {layout.run_id}",
         )
-    size_bytes = sum(os.lstat(path).st_size for path in paths)
+    size_bytes = sum(os.lstat(entry.path).st_size for entry in entries)
     return Item(layout.run_id, "snapshot", "named", size_bytes, snapshot=int(digits))
+
+
+def _refuse_newest(layout: RunLayout, item: Item) -> None:
+    newest = snapshots.newest(layout)
+    if item.snapshot is not None and newest is not None and newest.number == item.snapshot:
+        raise UsageError(
+            f"{item.name} is the newest snapshot of its run, and stays: its number would be given again",
+            help=f"make a newer one first: workflow checkpoint create {layout.run_id}; "
+            f"or remove the run as a whole: workflow checkpoint delete {layout.run_id}",
+        )
 
 
 def _named(root: CheckpointRoot, name: str, there: dict[str, bool]) -> tuple[RunLayout, bool]:

@@ -10,7 +10,7 @@ from workflow.definition import graph
 from workflow.errors import UsageError, one_line
 from workflow.inspection import choose_run, definition_of
 from workflow.planning.present import present
-from workflow.session import _faults, user_name
+from workflow.session import environment, user_name
 
 
 def create(root: CheckpointRoot, run_id: str | None, name: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def create(root: CheckpointRoot, run_id: str | None, name: str) -> dict[str, Any
         )
     workflow, stored = definition_of(layout)
     document = present(layout, workflow, stored, graph.order(workflow.steps), user=user_name())
-    disk = durable.Disk(private=workflow.checkpoints.private, faults=_faults())
+    disk = durable.Disk(private=workflow.checkpoints.private, faults=durable.planned_faults(environment()))
     try:
         made = snapshots.write(
             disk, layout, document, trigger="manual", name=name, most=workflow.checkpoints.max_snapshots

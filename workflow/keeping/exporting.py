@@ -90,7 +90,7 @@ def _target(out: str, *, force: bool) -> tuple[str, str]:
 
 def _plan_hash(stored: dict[str, Any], change: portable.Change) -> str:
     """Return the hash of the definition as it stands in the archive."""
-    return records.digest(records.encode_document(portable.changed(stored["definition"], change)))
+    return records.plan_hash(portable.changed(stored["definition"], change))
 
 
 def _entries(

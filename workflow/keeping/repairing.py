@@ -28,7 +28,7 @@ from workflow.planning import documents
 from workflow.planning.present import present
 from workflow.planning.record import Recorded, read_record
 from workflow.recovery import damaged_files
-from workflow.session import _faults, library_directory, locks_directory, project_directory, user_name
+from workflow.session import environment, library_directory, locks_directory, project_directory, user_name
 
 SWEEP, SET_ASIDE, REBUILD = "sweep", "set-aside", "rebuild"
 
@@ -70,7 +70,7 @@ def _repaired(root: CheckpointRoot, layout: RunLayout, *, is_dry: bool) -> Docum
     workflow, stored = definition_of(layout)
     workflow = replace(workflow, project=_project(root, layout, stored, workflow))
     order = graph.order(workflow.steps)
-    disk = durable.Disk(private=workflow.checkpoints.private, faults=_faults())
+    disk = durable.Disk(private=workflow.checkpoints.private, faults=durable.planned_faults(environment()))
     try:
         recorded = read_record(layout, workflow, order)
         findings = _findings(layout, workflow)

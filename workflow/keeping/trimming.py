@@ -9,7 +9,7 @@ from typing import NamedTuple
 from workflow.checkpoint import durable, locks, records, snapshots
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.snapshots import Entry, Head
-from workflow.session import _faults
+from workflow.session import environment
 from workflow.upkeep import RunPinnedError
 
 # What holds when neither an age nor a number is given.
@@ -41,7 +41,7 @@ def trim(layout: RunLayout, older_than_s: float | None, keep: int | None, is_dry
     if is_dry:
         return _trimmed(layout, _chosen(layout, older_than_s, keep), is_dry=True)
     lock = locks.acquire_run(layout)
-    disk = durable.Disk(faults=_faults())
+    disk = durable.Disk(faults=durable.planned_faults(environment()))
     try:
         chosen = _chosen(layout, older_than_s, keep)
         told = _trimmed(layout, chosen, is_dry=False)

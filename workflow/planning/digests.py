@@ -22,7 +22,6 @@ HEADER = b"workflow digests 1 blake3 "
 # Clocks of file systems tick every few milliseconds, those of some every second or two; a file server's may be off.
 RECENT_NS = 3_000_000_000
 CHUNK_BYTES = 1 << 20
-MAPPED_FROM_BYTES = 1 << 20
 LARGEST_CACHE_BYTES = 512 << 20
 
 
