@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from workflow.cli.asking import confirm
 from workflow.errors import WorkflowError, printable
 from workflow.session import Options
 
@@ -30,12 +31,7 @@ def agree(options: Options) -> str | None:
     notices = [f"note: {printable(notice)}" for notice in document["notices"]]
     for line in (*notices, f"plan for run {run_id}", *recovery_lines(document), *_steps(document["steps"])):
         click.echo(line, err=True)
-    try:
-        is_agreed = click.confirm("Resume it?", default=True, err=True)
-    except click.Abort:  # Ctrl-D, Ctrl-C: no answer is not a no
-        click.echo(err=True)
-        raise KeyboardInterrupt from None
-    if not is_agreed:
+    if not confirm("Resume it?", default=True):
         raise WorkflowError(
             f"{run_id} was not resumed: the answer was no, and nothing was changed",
             help=f"all of the plan: workflow resume {run_id} --dry-run",

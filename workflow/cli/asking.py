@@ -1,4 +1,4 @@
-"""Asking before something is taken away: on a terminal a person, without one whoever typed --force."""
+"""Asking a person on the terminal; before something is taken away, without one, whoever typed --force."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ def may_go_on(question: str, *, is_forced: bool, refusal: str, advice: str) -> b
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(refusal, help=advice)
+    return confirm(question)
+
+
+def confirm(question: str, *, default: bool = False) -> bool:
+    """Ask a person on the terminal; `default` is what Enter means."""
     try:
-        return click.confirm(question, default=False, err=True)
+        return click.confirm(question, default=default, err=True)
     except click.Abort:  # Ctrl-D, Ctrl-C: no answer is not a no
         click.echo(err=True)
         raise KeyboardInterrupt from None

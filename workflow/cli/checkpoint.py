@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from workflow.cli.answering import HELP_NAMES
 from workflow.errors import UsageError, nearest, one_line
 
 # Verb -> module that defines it under the same name; loaded when it is called. Names of Python's own end in `_`.
@@ -87,7 +88,7 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, invoke_without_command=True, context_settings=HELP_NAMES)
 @click.pass_context
 def checkpoint(ctx: click.Context) -> None:
     """List, look at, trust, move, clean and go back to runs and their snapshots."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from workflow.cli.checkpoint_looking import HELP_NAMES, answering, refuse_both
+from workflow.cli.answering import HELP_NAMES, answering
+from workflow.cli.checkpoint_looking import refuse_both
 from workflow.errors import EXIT_CHECKPOINT, EXIT_OK
 from workflow.session import open_root
 

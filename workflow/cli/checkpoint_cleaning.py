@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workflow.cli.answering import HELP_NAMES, answering
 from workflow.errors import EXIT_NOT_RECORDED, EXIT_OK, EXIT_STEP_FAILED, UsageError, count
 from workflow.session import environment, open_root, project_directory
 
@@ -16,22 +17,14 @@ if TYPE_CHECKING:
     from workflow.keeping.cleaning import Proposal
     from workflow.model import CheckpointSettings
 
-HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 KEEP = click.IntRange(0, 999_999_999)
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a verb the options that all three have."""
-    for option in (
-        click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks."),
-        click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints)."),
-        click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON document."),
-        click.option("--force", "--yes", "-y", "is_forced", is_flag=True, help="Do not ask."),
-        click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing."),
-    ):
-        command = option(command)
-    return command
+    force = click.option("--force", "--yes", "-y", "is_forced", is_flag=True, help="Do not ask.")
+    dry_run = click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+    return dry_run(force(answering("json", "text")(command)))
 
 
 @click.command(context_settings=HELP_NAMES)

@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from workflow.cli.answering import HELP_NAMES, answering
 from workflow.errors import UsageError, one_line
 from workflow.session import open_root
 
 if TYPE_CHECKING:
     from workflow.checkpoint.layout import CheckpointRoot
     from workflow.keeping.showing import Shown
-
-HELP_NAMES = {"help_option_names": ["-h", "--help"]}
-
-
-def answering(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a verb that reads the options they all have; `formats` are the words of --format."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in (
-            click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks."),
-            click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints)."),
-            click.option("--format", "as_format", type=click.Choice(formats), help="--format json is --json."),
-            click.option("--json", "as_json", is_flag=True, help="One JSON document."),
-        ):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 @click.command("list", context_settings=HELP_NAMES)

@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
-from workflow.errors import EXIT_CHECKPOINT, UsageError, WorkflowError, count, one_line, printable
+from workflow.cli.answering import HELP_NAMES, answering
+from workflow.errors import EXIT_CHECKPOINT, UsageError, WorkflowError, count, one_line, printable, size_text
 from workflow.session import open_root, project_directory, user_name
-
-HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 @click.command(context_settings=HELP_NAMES)
@@ -20,10 +19,7 @@ HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 @click.option("--all", "all_runs", is_flag=True, help="Every run that is over: completed, failed, abandoned.")
 @click.option("--zstd", is_flag=True, help="zstd (RUN.tar.zst) instead of gzip, where this Python has it.")
 @click.option("--dry-run", is_flag=True, help="Say what would be packed; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
-@click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
-@click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
+@answering("json", "text")
 def compress(
     run_id: str | None,
     all_runs: bool,
@@ -68,10 +64,12 @@ def _print_compressed(document: dict[str, Any], *, all_runs: bool) -> None:
     for row in document["runs"]:
         run_id, archive = row["run_id"], one_line(_shown(row["archive"] or ""))
         if row["result"] == "compressed":
-            sizes = f"{_size(row['before_bytes'])} -> {_size(row['after_bytes'])}, {_saving(row['saved_percent'])}"
+            sizes = (
+                f"{size_text(row['before_bytes'])} -> {size_text(row['after_bytes'])}, {_saving(row['saved_percent'])}"
+            )
             print(f"{run_id} is now {archive} ({sizes})")
         elif row["result"] == "would be compressed":
-            print(f"{run_id} would become {archive} ({count(row['files'], 'file')}, {_size(row['before_bytes'])})")
+            print(f"{run_id} would become {archive} ({count(row['files'], 'file')}, {size_text(row['before_bytes'])})")
         elif row["result"] == "already" and not all_runs:
             print(f"{run_id} is an archive already: {archive}")
         elif row["result"] in ("live", "unfinished"):
@@ -88,14 +86,6 @@ def _saving(percent: float) -> str:
     return f"{percent:g} % saved" if percent >= 0 else f"{-percent:g} % larger"
 
 
-def _size(size_bytes: int) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:,.{0 if unit == 'B' else 1}f} {unit}"
-        size_bytes /= 1000  # type: ignore[assignment]
-    return f"{size_bytes:,.1f} GB"
-
-
 def _shown(path: str) -> str:
     """Return a path as short as it can be said from here."""
     inside = os.path.relpath(path, project_directory()) if path else path
@@ -107,10 +97,7 @@ def _shown(path: str) -> str:
 @click.option("-o", "--out", metavar="FILE", help="Where to: FILE.tar.gz (or .tgz, .tar.zst).")
 @click.option("--with-outputs", is_flag=True, help="Take the declared outputs of completed steps along.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
-@click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
-@click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
+@answering("json", "text")
 def export(
     run_id: str | None,
     out: str | None,
@@ -135,7 +122,7 @@ def export(
         return 0
     outputs = f", {count(document['outputs'], 'output')}" if with_outputs else ""
     where = one_line(_shown(document["file"]))
-    files, size = count(document["files"], "file"), _size(document["size_bytes"])
+    files, size = count(document["files"], "file"), size_text(document["size_bytes"])
     print(f"{document['run_id']} is in {where} ({files}{outputs}, {size})")
     name = printable(shlex.quote(os.path.basename(where)))
     print(f"help: take it there, and in the project: workflow checkpoint import {name}")
@@ -147,10 +134,7 @@ def export(
 @click.option("--with-outputs", is_flag=True, help="Put the outputs in it into the project, where nothing is yet.")
 @click.option("--as-new", is_flag=True, help="Under the next free id, where there is a run of that id already.")
 @click.option("--force", is_flag=True, help="In place of a run of that id, and of files where outputs go.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
-@click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
-@click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
+@answering("json", "text")
 def import_(
     file: str,
     with_outputs: bool,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from workflow.cli.answering import HELP_NAMES, answering
 from workflow.errors import UsageError, one_line
 from workflow.session import open_disk, open_root, user_name
 
@@ -14,19 +15,13 @@ LONGEST_NOTE = 1000
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks."),
-        click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints)."),
-        click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON document."),
-        click.option("--note", default="", metavar="TEXT", help="Why, for people."),
-        click.option("--off", "is_off", is_flag=True, help="Take it back."),
-    ):
-        command = option(command)
-    return command
+    """Give a verb the options that both have."""
+    off = click.option("--off", "is_off", is_flag=True, help="Take it back.")
+    note = click.option("--note", default="", metavar="TEXT", help="Why, for people.")
+    return off(note(answering("json", "text")(command)))
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=HELP_NAMES)
 @click.argument("run_id", metavar="RUN")
 @_options
 def pin(run_id: str, is_off: bool, note: str, checkpoint_dir: str | None, **given: Any) -> int:
@@ -42,7 +37,7 @@ def pin(run_id: str, is_off: bool, note: str, checkpoint_dir: str | None, **give
     )
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=HELP_NAMES)
 @click.argument("run_id", metavar="RUN")
 @_options
 def abandon(run_id: str, is_off: bool, note: str, checkpoint_dir: str | None, **given: Any) -> int:

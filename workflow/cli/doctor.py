@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import click
 
+from workflow.cli.answering import HELP_NAMES, answering
 from workflow.errors import EXIT_OK, EXIT_STEP_FAILED, UsageError
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=HELP_NAMES)
 @click.option("--policy", metavar="FILE", help="As a run with this policy would see it.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
-@click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
-@click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
+@answering("json", "text")
 def doctor(policy: str | None, as_json: bool, as_format: str | None, checkpoint_dir: str | None) -> int:
     """Say which settings are in force and where each came from, and what this machine lacks. Writes nothing."""
-    from workflow.cli.printing import print_json, print_text, style_of_stdout
+    from workflow.cli.printing import can_print, print_json, print_text, style_of_stdout
     from workflow.keeping.diagnosis import diagnosis
 
     if as_json and as_format == "text":
@@ -29,6 +26,5 @@ def doctor(policy: str | None, as_json: bool, as_format: str | None, checkpoint_
     else:
         from workflow.reporting.doctor_view import doctor_text
 
-        is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-        print_text(doctor_text(document, is_coloured=style_of_stdout().colour, is_utf8=is_utf8))
+        print_text(doctor_text(document, is_coloured=style_of_stdout().colour, is_utf8=can_print("✓✗")))
     return EXIT_OK if document["is_ready"] else EXIT_STEP_FAILED

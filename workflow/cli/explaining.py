@@ -6,18 +6,16 @@ import sys
 
 import click
 
+from workflow.cli.answering import HELP_NAMES, answering
 from workflow.errors import printable
 from workflow.opening import Options
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=HELP_NAMES)
 @click.argument("step", metavar="STEP")
 @click.option("--source", metavar="SOURCE", help="The definition, when it is not workflow.yaml or steps/.")
 @click.option("--changed-since", metavar="REV", help="As git tells it: what differs from REV.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
-@click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
-@click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
+@answering("json", "text")
 def explain(
     step: str,
     source: str | None,

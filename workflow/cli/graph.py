@@ -7,10 +7,11 @@ import sys
 import click
 
 from workflow import inspection
+from workflow.cli.answering import HELP_NAMES
 from workflow.errors import UsageError
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=HELP_NAMES)
 @click.argument("source", required=False)
 @click.option("--format", "as_format", type=click.Choice(["text", "mermaid", "dot", "json"]), help="In which form.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")

@@ -10,20 +10,17 @@ from typing import Any
 import click
 
 from workflow import inspection
+from workflow.cli.answering import HELP_NAMES, answering
 from workflow.errors import DefinitionError, UsageError, listed, nearest, one_line, printable
 from workflow.session import open_root, project_directory
 
 FOLLOW_PAUSE_S = 0.1
-HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 @click.command(context_settings=HELP_NAMES)
 @click.argument("run_id", metavar="[RUN]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
 @click.option("--watch", is_flag=True, help="Keep it on the screen until the run ends.")
-@click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
-@click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
+@answering("json", "text")
 def status(run_id: str | None, as_json: bool, as_format: str | None, watch: bool, checkpoint_dir: str | None) -> int:
     """Say where the newest run stands, or RUN, and how to go on."""
     from workflow.cli.printing import print_json, print_text, style_of_stdout

@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from workflow import inspection
+from workflow.cli.answering import HELP_NAMES, answering
 from workflow.errors import UsageError, one_line
 from workflow.session import open_root, user_name
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=HELP_NAMES)
 @click.argument("run_id", metavar="RUN")
 @click.argument("step", metavar="STEP")
 @click.option("--done", "is_done", is_flag=True, help="It is done: do not run it again.")
@@ -26,13 +27,10 @@ def mark(run_id: str, step: str, is_done: bool, is_pending: bool, checkpoint_dir
     return 0
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=HELP_NAMES)
 @click.argument("names", metavar="[RUN] STEP", nargs=-1)
 @click.option("--reject", "is_rejected", is_flag=True, help="Say no: the step fails.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("--format", "as_format", type=click.Choice(["json", "text"]), help="--format json is --json.")
-@click.option("--checkpoint-dir", metavar="D", help="Where runs are recorded (default .checkpoints).")
-@click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks.")
+@answering("json", "text")
 def approve(
     names: tuple[str, ...], is_rejected: bool, as_json: bool, as_format: str | None, checkpoint_dir: str | None
 ) -> int:

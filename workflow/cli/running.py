@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workflow.cli.answering import HELP_NAMES
+from workflow.cli.asking import confirm
 from workflow.errors import EXIT_OK, EXIT_WORK_TO_DO, UsageError, WorkflowError, one_line, printable
 from workflow.session import NEWEST, Options, environment
 from workflow.session import run as run_session
@@ -157,7 +159,7 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
     return result
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=HELP_NAMES)
 @click.argument("source", required=False)
 @click.option("--plan", "plan_file", metavar="FILE", help="The same as SOURCE.")
 @click.option(
@@ -193,7 +195,7 @@ def run(
     return _plan(options, given) if dry_run else _run(options, given)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=HELP_NAMES)
 @click.argument("run_id", metavar="[RUN|RUN@N]", required=False)
 @click.option("--mission", metavar="RUN", help="The same as RUN.")
 @click.option("--checkpoint", metavar="RUN@N", help="Go back to snapshot N of RUN; the same as naming it.")
@@ -234,7 +236,7 @@ def _one_name(run_id: str | None, mission: str | None, checkpoint: str | None) -
     return names[0] if names else NEWEST
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=HELP_NAMES)
 @click.argument("source", required=False)
 @click.option(
     "--resume",
@@ -347,7 +349,7 @@ def _run(options: Options, given: dict[str, Any]) -> int:
     try:
         is_there = _is_somebody_there(given)
         # `--force` is a yes to what we ask about the run, and none to what a step asks of a person.
-        approve = _confirm if is_there and not given["force"] else None
+        approve = confirm if is_there and not given["force"] else None
         observers = [observer] if github is None else [observer, github]
         return run_session(options, observers, _asker(given, is_there=is_there), approve)
     except WorkflowError as error:
@@ -380,15 +382,7 @@ def _asker(given: dict[str, Any], *, is_there: bool) -> Callable[[str], bool] | 
     """Return who answers questions: nobody without a terminal; `--auto` never asks; `--force` says yes."""
     if given["force"]:
         return lambda _question: True
-    return _confirm if is_there else None
-
-
-def _confirm(question: str) -> bool:
-    try:
-        return click.confirm(question, err=True)
-    except click.Abort:  # Ctrl-D, Ctrl-C: no answer is not a no
-        click.echo(err=True)
-        raise KeyboardInterrupt from None
+    return confirm if is_there else None
 
 
 def _plan(options: Options, given: dict[str, Any], *, with_exit_code: bool = False) -> int:

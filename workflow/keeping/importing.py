@@ -128,7 +128,9 @@ def _translate(disk: Disk, grown: RunLayout, manifest: Manifest) -> Workflow:
         change = lambda text: arrive(leave(text))  # noqa: E731 - two steps in one
     plan_hash = stored.get("plan_hash")
     if isinstance(plan_hash, str):
-        change = portable.renamed(change, {plan_hash: records.plan_hash(portable.changed(stored["definition"], change))})
+        change = portable.renamed(
+            change, {plan_hash: records.plan_hash(portable.changed(stored["definition"], change))}
+        )
     run_ids = None if grown.run_id == manifest.run_id else (manifest.run_id, grown.run_id)
     # A marker is made anew from the state as it came, so all is worked out before any of it is written; one at a time
     # is enough where markers come first.
