@@ -17,6 +17,7 @@ from workflow import errors, expiry
 from workflow.checkpoint import durable, history, locks, records, store
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.master import MasterFacts, MasterWriter
+from workflow.checkpoint.seal import why_broken
 from workflow.definition import resolved
 from workflow.definition.files import shown_path
 from workflow.errors import NotRecordedError, WorkflowError
@@ -147,7 +148,8 @@ class Invocation:
         policy_file = None if workflow.policy is None else shown_path(workflow.project, workflow.policy)
         about_same = {"definition": definition, "policy_file": policy_file}
         is_same = stored is not None and all(stored.get(key) == value for key, value in about_same.items())
-        is_same = is_same and all(map(os.path.exists, shell_files.paths_of(layout)))
+        # The workers run what stands there: what is damaged is made again.
+        is_same = is_same and not any(map(why_broken, layout.programs))
         if os.path.lexists(layout.imported):
             # Whoever opened it asked for `--trust`; said once, it holds.
             disk.rename(layout.imported, layout.trusted)

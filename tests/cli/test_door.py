@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 
 import pytest
 
 from tests.cli.support import assert_helped, assert_refused, document, tree
-from tests.conftest import Project
+from tests.conftest import Project, clean_env
 from workflow.cli.checkpoint import VERBS
 from workflow.cli.main import COMMANDS, LATER
 from workflow.cli.running import LATER_OPTIONS, MOOT_OPTIONS
@@ -211,3 +213,22 @@ def test_the_verbs_of_checkpoint_are_each_told_in_one_line(project: Project) -> 
 def test_lint_answers_in_json_both_ways(project: Project, words: list[str]) -> None:
     project.steps(2)
     assert document(project.run("lint", *words))["steps"] == 2
+
+
+@pytest.mark.parametrize("command", ["status", "plan", "checkpoint list", "checkpoint show --json", "doctor", "lint"])
+def test_a_reader_who_goes_away_is_no_failed_step(project: Project, command: str) -> None:
+    project.steps(1)
+    assert project.run("-q").returncode == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "workflow", *command.split()]
+    left = subprocess.run(words, cwd=project.path, env=clean_env(), stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (left.returncode, left.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("option", [words[0] for words, is_flag in LATER_OPTIONS.values() if not is_flag])
+def test_an_option_of_later_without_its_value_is_refused_too(project: Project, option: str) -> None:
+    project.steps(1)
+    assert_helped(project.run("run", option), 2, option)
+    assert project.executions == []

@@ -198,7 +198,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def counting_files(run: Path) -> list[Path]:
-    patterns = ("workflow.json", "checkpoint.json", "step_*.complete", "state/step_*_state.json", "snapshots/*.json")
+    """Return the files that a flipped bit in is tried of; of the copies of the library, which are long, see below."""
+    states = ("step_*.complete", "state/step_*_state.json", "snapshots/*.json")
+    patterns = ("workflow.json", "checkpoint.json", "*.sh", *states)
     return sorted(path for pattern in patterns for path in run.glob(pattern))
 
 
@@ -239,7 +241,7 @@ def assert_all_noticed(run: Path, changes: list[tuple[Path, int, bool]]) -> None
 
 def test_flipped_bits_and_truncations_of_every_file_that_counts_are_noticed(whole: Path) -> None:
     """Cases 10, 11: a sample; the long form tries all of them."""
-    assert len(counting_files(whole)) == 2 + 2 + 3 + len(list((whole / "snapshots").iterdir()))
+    assert len(counting_files(whole)) == 2 + 2 + 2 + 3 + len(list((whole / "snapshots").iterdir()))
     seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(1 << 32))
     print(f"repeat with CRASH_SEED={seed}")
     assert_all_noticed(whole, random.Random(seed).sample(bits_and_cuts(whole), 600))
@@ -248,7 +250,7 @@ def test_flipped_bits_and_truncations_of_every_file_that_counts_are_noticed(whol
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
 def test_every_flipped_bit_and_every_truncation_is_noticed(whole: Path) -> None:
-    """Cases 10, 11: of markers, states, workflow.json, checkpoint.json and snapshots."""
+    """Cases 10, 11: of markers, states, workflow.json, checkpoint.json, snapshots and programs."""
     assert_all_noticed(whole, bits_and_cuts(whole))
 
 

@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import ROOT, Project, clean_env
 from workflow.checkpoint import marker, records
 from workflow.checkpoint.layout import LIBRARY
+from workflow.checkpoint.seal import sealed
 from workflow.definition import graph
 from workflow.execution.steps_program import resume_program, steps_program
 from workflow.model import Rules, Source, Step, Workflow
@@ -172,14 +173,14 @@ def lay_out(project: Project, *steps: Step, lock_directory: str = "") -> Path:
     for name in ("state", "logs", "lib"):
         (run / name).mkdir(parents=True, exist_ok=True)
     for name in LIBRARY:
-        shutil.copy(LIB / name, run / "lib")
+        (run / "lib" / name).write_bytes(sealed((LIB / name).read_bytes()))
     workflow = Workflow("laid out", str(project.path), "workflow.yaml", steps)
     fingerprints = {step.number: f"blake3:{step.number:064x}" for step in steps}
     program = resume_program(
         workflow, run.name, "../..", graph.order(steps), fingerprints, lock_directory=lock_directory
     )
-    (run / "steps.sh").write_bytes(steps_program(workflow))
-    (run / "resume.sh").write_bytes(program)
+    (run / "steps.sh").write_bytes(sealed(steps_program(workflow)))
+    (run / "resume.sh").write_bytes(sealed(program))
     return run
 
 

@@ -109,6 +109,11 @@ class RunLayout:
         return f"{self.path}/{LOGS_DIR}"
 
     @property
+    def programs(self) -> tuple[str, ...]:
+        """DERIVED: what shells read of the run, each sealed."""
+        return (self.steps_sh, self.resume_sh, *(f"{self.lib}/{name}" for name in LIBRARY))
+
+    @property
     def snapshots_dir(self) -> str:
         return f"{self.path}/{SNAPSHOTS_DIR}"
 

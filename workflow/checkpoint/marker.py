@@ -8,8 +8,8 @@ quote stays on its line.
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import NamedTuple
+from zlib import crc32
 
 from blake3 import blake3
 
@@ -162,22 +162,13 @@ def posix_cksum(data: bytes) -> str:
     """Return `cksum:<crc>:<bytes>` as POSIX cksum(1) computes it.
 
     CRC-32 with polynomial 0x04C11DB7, most significant bit first, the length appended least
-    significant byte first, complemented.
+    significant byte first, complemented. zlib has it the other way round: with the bits of every byte turned over, and
+    those of what comes of it, it is the same, and a hundred times as fast as a loop of ours.
     """
     length = len(data)
-    table = _cksum_table()
-    crc = 0
-    for byte in data + length.to_bytes((length.bit_length() + 7) // 8, "little"):
-        crc = ((crc << 8) & 0xFFFFFFFF) ^ table[(crc >> 24) ^ byte]
-    return f"cksum:{crc ^ 0xFFFFFFFF}:{length}"
+    crc = crc32(data.translate(_TURNED), 0xFFFFFFFF)
+    crc = crc32(length.to_bytes((length.bit_length() + 7) // 8, "little").translate(_TURNED), crc)
+    return f"cksum:{int(f'{crc:032b}'[::-1], 2)}:{length}"
 
 
-@cache
-def _cksum_table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        crc = byte << 24
-        for _ in range(8):
-            crc = ((crc << 1) ^ 0x04C11DB7) & 0xFFFFFFFF if crc & 0x80000000 else crc << 1
-        table.append(crc)
-    return tuple(table)
+_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

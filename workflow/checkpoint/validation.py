@@ -15,6 +15,7 @@ from workflow.checkpoint import approval, outputs, records, store
 from workflow.checkpoint.layout import DAMAGED, RunLayout, label
 from workflow.checkpoint.marker import Marker, MarkerDamagedError, decode, posix_cksum
 from workflow.checkpoint.records import Document
+from workflow.checkpoint.seal import why_broken
 from workflow.errors import one_line
 from workflow.model import Step
 
@@ -98,6 +99,11 @@ def _metadata(layout: RunLayout, *, is_usable: bool) -> Check:
             wrong = str(error)
         if wrong:
             findings.append(Finding("checkpoint.json", wrong))
+    for program in layout.programs:
+        path = os.path.relpath(program, layout.path)
+        looked_at.append(path)
+        if wrong := why_broken(program):
+            findings.append(Finding(path, wrong))
     for name in _names(layout.snapshots_dir):
         if name.endswith(".json") and not name.startswith("."):
             path = f"snapshots/{name}"

@@ -57,7 +57,10 @@ def _exit_code(words: list[str]) -> int:
         return _said(_usage_text(error, words), EXIT_USAGE, is_debug)
     except click.ClickException as error:
         return _said(f"error: {error.format_message()}", EXIT_USAGE, is_debug)
-    except (KeyboardInterrupt, click.Abort):
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, EOFError, click.Abort):
+        print(file=sys.stderr)  # closes the line of a terminal's ^C
         return _said("error: interrupted", 130, is_debug)
     except BrokenPipeError:
         # Whoever read our output went away; what was asked for may well be done.
@@ -92,8 +95,9 @@ def _dispatch(words: list[str]) -> int:
     from importlib import import_module
 
     command = getattr(import_module(COMMANDS[name]), name)
-    result = command.main(args=rest, prog_name=f"workflow {name}", standalone_mode=False)
-    return int(result or 0)
+    # Not by its `main`, which makes exit code 1, that of a failed step, of a reader who went away.
+    with command.make_context(f"workflow {name}", rest) as context:
+        return int(command.invoke(context) or 0)
 
 
 def _command(words: list[str]) -> tuple[str, list[str]]:

@@ -150,7 +150,9 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks."),
     ]
     options += [
-        click.option(*words, name, is_flag=is_flag, hidden=True) for name, (words, is_flag) in LATER_OPTIONS.items()
+        # `is_flag=False`, said aloud, would let the value be left out.
+        click.option(*words, name, hidden=True, is_flag=True) if is_flag else click.option(*words, name, hidden=True)
+        for name, (words, is_flag) in LATER_OPTIONS.items()
     ]
     options += [click.option(word, is_flag=True, hidden=True) for word in MOOT_OPTIONS]
     result: Callable[..., Any] = steered

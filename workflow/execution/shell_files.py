@@ -8,13 +8,9 @@ from collections.abc import Iterator, Mapping
 from workflow.checkpoint import store
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import LIBRARY, CheckpointRoot, RunLayout
+from workflow.checkpoint.seal import sealed
 from workflow.execution.steps_program import resume_program, steps_program
 from workflow.model import Workflow
-
-
-def paths_of(layout: RunLayout) -> tuple[str, ...]:
-    """Return the paths of all files that shells read."""
-    return (layout.steps_sh, layout.resume_sh, *(f"{layout.lib}/{name}" for name in LIBRARY))
 
 
 def contents_of(
@@ -27,7 +23,7 @@ def contents_of(
     library: str,
     lock_directory: str,
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield path and bytes of each of them.
+    """Yield path and bytes of each of them, sealed.
 
     `place` is where the directory of the run is, or will be; `library` where the installed shell library is,
     `lock_directory` where named locks are.
@@ -36,14 +32,12 @@ def contents_of(
     if store.project_inside(CheckpointRoot(os.path.dirname(place)), project):
         # Relative, so that a project that is moved takes its runs along.
         project = os.path.relpath(os.path.realpath(project), os.path.realpath(place))
-    yield layout.steps_sh, steps_program(workflow)
-    yield (
-        layout.resume_sh,
-        resume_program(workflow, layout.run_id, project, order, fingerprints, lock_directory=lock_directory),
-    )
+    yield layout.steps_sh, sealed(steps_program(workflow))
+    resume = resume_program(workflow, layout.run_id, project, order, fingerprints, lock_directory=lock_directory)
+    yield layout.resume_sh, sealed(resume)
     for name in LIBRARY:
         with open(os.path.join(library, name), "rb") as file:
-            yield f"{layout.lib}/{name}", file.read()
+            yield f"{layout.lib}/{name}", sealed(file.read())
 
 
 def write_all(

@@ -22,6 +22,26 @@ MOST_WAITS = 100
 LONGEST_WAIT_S = 315360000  # ten years, as for every duration
 
 
+# Each program that is read is held against its seal (checkpoint/seal.py) first.
+_CHECK = r"""workflow_check() {
+    workflow_said=$(LC_ALL=C sed -n '$s/^# cksum://p' "$WORKFLOW_RUN_DIR/$1" 2>/dev/null)
+    if [ -n "$workflow_said" ]; then
+        workflow_sum=$(LC_ALL=C sed '$d' "$WORKFLOW_RUN_DIR/$1" | cksum)
+        workflow_sum=$(printf '%s\n' "$workflow_sum" | sed 's/^\([0-9]*\)[^0-9]*\([0-9]*\).*/\1:\2/')
+        if [ "$workflow_sum" = : ]; then
+            printf 'error: cannot record what happened: sed and cksum do not work, and nothing was run\n' >&2
+            exit 125
+        fi
+        [ "$workflow_said" = "$workflow_sum" ] && return
+    fi
+    printf 'error: %s is damaged or missing, and nothing was run\n' "$WORKFLOW_RUN_DIR/$1" >&2
+    printf 'help: workflow checkpoint repair %s\n' "$WORKFLOW_RUN_ID" >&2
+    exit 3
+}
+
+"""
+
+
 def shell_quote(text: str) -> str:
     """Return `text` as one shell word, single-quoted (POSIX 2.2.2)."""
     return "'" + text.replace("'", "'\\''") + "'"
@@ -174,7 +194,9 @@ def resume_program(
         _facts(workflow, step, fingerprints.get(step.number, ""), lock_directory) for step in workflow.steps
     )
     outputs = "".join(_outputs(step) for step in workflow.steps if step.outputs)
-    library = "".join(f'. "$WORKFLOW_LIB/{name}" || exit 3\n' for name in LIBRARY)
+    programs = [*(f"lib/{name}" for name in LIBRARY), "steps.sh"]
+    # A shell that meets half a file ends by itself, or runs what is left of it.
+    sourced = "".join(f'workflow_check {name}\n. "$WORKFLOW_RUN_DIR/{name}" || exit 3\n' for name in programs)
     return (
         "#!/bin/sh\n"
         f"# Carries on {run_id} with nothing but a POSIX shell:   sh resume.sh\n"
@@ -200,7 +222,7 @@ def resume_program(
         f"workflow_order='{' '.join(f'{number:02d}' for number in order)}'\n\n"
         f"workflow_facts() {{\n    case $1 in\n{facts}    *) return 1 ;;\n    esac\n}}\n\n"
         f"workflow_has_outputs() {{\n    case $1 in\n{outputs}    *) return 0 ;;\n    esac\n}}\n\n"
-        f"{library}"
-        '. "$WORKFLOW_RUN_DIR/steps.sh" || exit 3\n'
+        f"{_CHECK}"
+        f"{sourced}"
         'workflow_resume "$@"\n'
     ).encode("utf-8", "surrogateescape")

@@ -126,14 +126,15 @@ def _sweeping(layout: RunLayout) -> Iterator[Action]:
 def _setting_aside(layout: RunLayout, recorded: Recorded, findings: list[validation.Finding]) -> Iterator[Action]:
     """Yield what does not count: a marker before the state it vouches for."""
     why = {f"{layout.path}/{it.path}": it.what for it in findings}
-    seen = set()
+    # What is derived is made again where it stands.
+    seen = {layout.epoch, *layout.programs}
     for path in damaged_files(layout, recorded):
         seen.add(path)
         number = next((it for it in recorded.damaged if layout.marker(it) == path), None)
         yield Action(SET_ASIDE, path, why.get(path) or (recorded.damaged[number] if number is not None else "damaged"))
     for it in findings:
         path = f"{layout.path}/{it.path}"
-        if it.remedy == REPAIR and path not in seen and path != layout.epoch and _is_bad(path, it):
+        if it.remedy == REPAIR and path not in seen and _is_bad(path, it):
             seen.add(path)
             yield Action(SET_ASIDE, path, it.what)
 
