@@ -165,14 +165,14 @@ def listed(names: Iterable[str], most: int = 8) -> str:
     return f"{', '.join(known[:-1])} and {known[-1]}"
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word most like `word`, or None when none is near."""
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known word most like `word`, or None when none is near: 1 wants the same word, 0 takes any."""
     from difflib import get_close_matches
 
     candidates = list(known)
-    matches = get_close_matches(word, candidates, n=1, cutoff=0.6)
+    matches = get_close_matches(word, candidates, n=1, cutoff=cutoff)
     if not matches:
-        matches = get_close_matches(word.lower(), candidates, n=1, cutoff=0.6)
+        matches = get_close_matches(word.lower(), candidates, n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 

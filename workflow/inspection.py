@@ -52,7 +52,8 @@ def plan_of(options: Options, *, with_evidence: bool = True) -> dict[str, Any]:
     if is_smart(options, workflow):
         world = world_of(options, workflow, opened.root, environment())
         decisions, judgements = foresee(world, workflow, order, decisions, with_evidence=with_evidence)
-        notices += [*world.problems_met, *writers.sentences(writers.written_by_many(workflow.steps))]
+        notices += world.problems_met
+    notices += writers.sentences(writers.written_by_many(workflow.steps))
     recovery = None
     if layout is not None:
         if workflow.checkpoints.validate_on_resume:

@@ -114,6 +114,7 @@ class Invocation:
             values=values,
             is_parallel=self.jobs > 1,
             is_smart=self.world is not None,
+            order=self.opened.order,
         )
         return self.drive(recorded, decisions, MasterWriter(self.disk, self.layout, facts), values, approve)
 

@@ -149,7 +149,7 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
     root = checkpoint_root(project, options.checkpoint_dir, environ, source=options.source, policy=options.policy)
     # Only a run that is to go on needs its directory, should it be an archive.
     disk = durable.Disk(faults=durable.planned_faults(environ)) if to_run else None
-    layout, notices, stored = _choose(options, root, disk)
+    layout, notices, stored = _choose(options, root, disk, project)
     if layout is None:
         return _new(options, project, environ, notices)
     lock = locks.acquire_run(layout) if to_run else None
@@ -212,6 +212,8 @@ def _resumed(
     stored = stored or store.read_definition(layout)
     project = project_of(layout, root, project, stored, notices)
     source = options.source if options.source is not None else _source_of(stored, project)
+    if options.source is None and source is not None and not os.path.lexists(source):
+        raise _definition_absent(layout, root, project, source)
     params = {**(stored.get("params") or {}), **options.params}
     policy = policy_of(options.policy, stored.get("policy_file"), project)
     workflow = loader.load(project, source, params=params, policy=policy)
@@ -224,6 +226,19 @@ def _resumed(
         but = MENDED_BY_REVALIDATE if options.revalidate else ()
         refuse_invalid(layout, project, workflow.checkpoints, but=but)
     return _opened(options._replace(params=params), root, workflow, notices, layout, stored)
+
+
+def _definition_absent(layout: RunLayout, root: CheckpointRoot, project: str, source: str) -> UsageError:
+    """Return the error for a run whose files are there without those of its project, as after an import."""
+    inside = os.path.relpath(source, project)
+    shown = shlex.quote(one_line(source if inside.startswith(os.pardir) else inside))
+    command = resume_command(root, project, layout.run_id)
+    # What was imported is short of all files; of a run of this place one was renamed, or removed.
+    if os.path.lexists(layout.imported):
+        advice = f"put the files of its project here (from a git clone, say), then: {command} --trust"
+    else:
+        advice = f"put it back, then: {command}; if it has another name now: workflow run NAME --resume {layout.run_id}"
+    return UsageError(f"the definition of {layout.run_id} is not here: there is no {shown}", help=advice)
 
 
 def _opened(
@@ -266,7 +281,7 @@ def _opened(
 
 
 def _choose(
-    options: Options, root: CheckpointRoot, disk: durable.Disk | None
+    options: Options, root: CheckpointRoot, disk: durable.Disk | None, project: str
 ) -> tuple[RunLayout | None, list[Notice], records.Document | None]:
     """Return the run to resume (None: start a new one), what to tell of the choice, its workflow.json if read.
 
@@ -279,6 +294,7 @@ def _choose(
         return layout if layout.archive is None else store.find_run(root, layout.run_id, disk), [], None
     notices: list[Notice] = []
     newest: RunLayout | None = None
+    given_up = ""
     for run_id in reversed(store.run_ids(root)):
         layout = root.run(run_id)
         try:
@@ -287,6 +303,7 @@ def _choose(
                 stands = packed.manifest_of(layout, archive).summary.get("status")
                 if stands == RunStatus.ABANDONED.value:
                     notices.append(Notice(f"passed over {run_id}: it is abandoned", level="note"))
+                    given_up = given_up or run_id
                     continue
                 newest = newest or layout
                 if stands == RunStatus.COMPLETED.value:
@@ -304,6 +321,7 @@ def _choose(
             continue
         if os.path.lexists(layout.abandoned) and not locks.is_held(layout):
             notices.append(Notice(f"passed over {run_id}: it is abandoned", level="note"))
+            given_up = given_up or run_id
             continue
         newest = newest or layout
         if not is_complete(layout, stored) or locks.is_held(layout):
@@ -311,13 +329,19 @@ def _choose(
             return layout, notices, stored
     if options.must_resume:
         if newest is None:
-            passed_over = "".join(f"; {notice.message}" for notice in notices)
-            raise CheckpointError(
-                f"there is nothing to resume in {one_line(root.path)}{passed_over}", help="start with: workflow run"
-            )
+            raise _nothing_to_resume(root, project, notices, given_up)
         return store.find_run(root, newest.run_id, disk), notices, None
     notices.append(Notice("there is nothing to resume; starting a new run", level="note"))
     return None, notices, None
+
+
+def _nothing_to_resume(root: CheckpointRoot, project: str, notices: list[Notice], given_up: str) -> CheckpointError:
+    """Return the error where no run can be carried on unnamed; `given_up` is the newest abandoned one, if any."""
+    passed_over = "".join(f"; {notice.message}" for notice in notices)
+    again = f"to carry {given_up} on all the same: {resume_command(root, project, given_up)}; else " if given_up else ""
+    return CheckpointError(
+        f"there is nothing to resume in {one_line(root.path)}{passed_over}", help=f"{again}start with: workflow run"
+    )
 
 
 def _snapshot(options: Options, root: CheckpointRoot) -> records.Document | None:

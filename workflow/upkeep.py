@@ -266,11 +266,16 @@ def abandon(disk: Disk, layout: RunLayout, *, by: str, note: str = "") -> None:
     """
     lock = locks.acquire_run(layout)
     try:
-        if status_of(layout) is RunStatus.COMPLETED:
-            raise UsageError(
-                f"{layout.run_id} is complete: there is nothing to carry on",
-                help=f"to remove it: workflow checkpoint delete {layout.run_id}",
-            )
+        refuse_complete(layout)
         tags.write(disk, layout.abandoned, tags.Tag(by, records.utc_text(time.time()) or "", note))
     finally:
         lock.release()
+
+
+def refuse_complete(layout: RunLayout) -> None:
+    """Refuse to say of a run that is complete that nobody will carry it on. Raises UsageError, CheckpointError."""
+    if status_of(layout) is RunStatus.COMPLETED:
+        raise UsageError(
+            f"{layout.run_id} is complete: there is nothing to carry on",
+            help=f"to remove it: workflow checkpoint delete {layout.run_id}",
+        )

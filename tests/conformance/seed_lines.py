@@ -2,7 +2,8 @@
 
 `ours` is shell text run in a project whose state is `state`; `$RUN` is its newest run. `code` is the exit code that
 it must have, `says` a pattern that its output must match. `asks`: it puts a question, which is answered with yes at
-a terminal. Lines that only show options of a command already listed, or open an editor, stand here once.
+a terminal. Lines that only show options of a command already listed stand here once. What has no form here stands in
+`NOT_HERE`, with the reason.
 """
 
 from __future__ import annotations
@@ -196,7 +197,8 @@ SPECULAR = [
         says="succeeded",
     ),
     Line(
-        "watch -n 5 'specular checkpoint show --last --format json | jq \"{ status, completed: .completed_tasks, …",
+        "watch -n 5 'specular checkpoint show --last --format json | jq \"{ status, completed: .completed_tasks, "
+        "total: .total_tasks, progress: (.completed_tasks / .total_tasks * 100 | round) }\"'",
         'workflow checkpoint show --last --format json | jq "{ status, completed: .completed_tasks, '
         'total: .total_tasks, progress: (.completed_tasks / .total_tasks * 100 | round) }"',
         says=r'"progress": 50',
@@ -224,6 +226,7 @@ AI_WORKFLOW = [
         'find .checkpoints/ -name "workflow_*" -mtime +7 -exec rm -rf {} \\;',
         'find .checkpoints/ -name "workflow_*" -mtime +7 -prune -exec rm -rf {} \\; ; workflow checkpoint list',
         state="old",
+        says="there are no runs",
     ),
     Line(
         'CHECKPOINT_DIR=".checkpoints"; CHECKPOINT_RETENTION_DAYS=7; CHECKPOINT_ENABLED=true',
@@ -245,9 +248,11 @@ AI_WORKFLOW = [
     ),
     Line(
         "find .checkpoints/ -mtime +7 -delete",
-        "find .checkpoints/ -mtime +7 -delete; workflow run plan.json",
+        "find .checkpoints/ -mtime +7 -delete; ! ls -d .checkpoints/$RUN && workflow run plan.json",
         "old, fixed",
+        says="publish",
     ),
+    Line("du -sh .checkpoints/", "du -sh .checkpoints/", says=r"\d"),
     Line("./execute_tests_docs_workflow.sh --parallel", "workflow --parallel --plan plan.json", state="fresh, fixed"),
 ]
 
@@ -289,12 +294,25 @@ RALPH = [
     Line("python ralph_orchestrator.py --prompt PROMPT.md", "workflow run --plan plan.json", state="fresh, fixed"),
     Line(
         "find .agent/prompts -mtime +7 -delete",
-        "find .checkpoints/*/snapshots -mtime +7 -delete; workflow checkpoint list $RUN",
+        "ls .checkpoints/*/snapshots/*.json | wc -l; find .checkpoints/*/snapshots -mtime +7 -delete; "
+        "ls .checkpoints/*/snapshots/*.json | wc -l; workflow checkpoint list $RUN && workflow checkpoint list",
+        state="old, failed",
+        says=r"^2\n1\n[\s\S]*@1\b[\s\S]*completed",
+    ),
+    Line(
+        'find .agent/metrics -name "*.json" -mtime +7 -delete',
+        "ls .checkpoints/*/snapshots/*.json | wc -l; "
+        'find .checkpoints/*/snapshots -name "*.json" -mtime +7 -delete; '
+        "ls .checkpoints/*/snapshots/*.json | wc -l; workflow checkpoint list $RUN && workflow checkpoint list",
+        state="old, failed",
+        says=r"^2\n1\n[\s\S]*@1\b[\s\S]*completed",
     ),
     Line(
         "ls -t .agent/prompts/*.md | tail -n +101 | xargs rm -f",
-        "ls -t .checkpoints/*/snapshots/*.json | tail -n +101 | xargs rm -f; workflow checkpoint list $RUN",
-        says="@1",
+        "for i in 1 2 3; do workflow checkpoint create $RUN; done; "
+        "ls -t .checkpoints/*/snapshots/*.json | tail -n +3 | xargs rm -f; "
+        "ls .checkpoints/*/snapshots/*.json | wc -l; workflow checkpoint list $RUN",
+        says=r"\n2\n[\s\S]*@4\b",
     ),
     Line(
         "tar -czf ralph_checkpoints_$(date +%Y%m%d).tar.gz .agent/",
@@ -318,12 +336,31 @@ RALPH = [
         says="publish",
     ),
     Line(
-        "COUNT=$(ls .agent/prompts/*.md 2>/dev/null | wc -l)",
+        "MAX_CHECKPOINTS=50; COUNT=$(ls .agent/prompts/*.md 2>/dev/null | wc -l)",
         "MAX_CHECKPOINTS=50; COUNT=$(ls .checkpoints/*/snapshots/*.json 2>/dev/null | wc -l); "
         "[ $COUNT -le $MAX_CHECKPOINTS ] && echo count=$COUNT",
         says="count=1",
     ),
-    Line("find .agent -type f -mtime +30 -delete", "find .checkpoints -type f -mtime +30 -delete; workflow status"),
+    Line(
+        "ls -t .agent/prompts/*.md | tail -n +$(($MAX_CHECKPOINTS+1)) | xargs rm",
+        "for i in 1 2 3; do workflow checkpoint create $RUN; done; MAX_CHECKPOINTS=2; "
+        "ls -t .checkpoints/*/snapshots/*.json | tail -n +$(($MAX_CHECKPOINTS+1)) | xargs rm; "
+        "ls .checkpoints/*/snapshots/*.json | wc -l; workflow checkpoint list $RUN",
+        says=r"\n2\n[\s\S]*@4\b",
+    ),
+    Line(
+        "CHECKPOINT_COUNT=$(ls .agent/prompts/*.md 2>/dev/null | wc -l)",
+        "CHECKPOINT_COUNT=$(ls .checkpoints/*/snapshots/*.json 2>/dev/null | wc -l); echo count=$CHECKPOINT_COUNT",
+        says="count=1",
+    ),
+    Line(
+        "find .agent -type f -mtime +30 -delete",
+        "find .checkpoints -type f -mtime +30 | wc -l; find .checkpoints -type f -mtime +30 -delete; "
+        "find .checkpoints -type f -mtime +30 | wc -l; workflow status && workflow resume",
+        state="old, failed",
+        code=1,
+        says=r"^[1-9]\d*\n0\n[\s\S]*2 of 4 steps done",
+    ),
     Line(
         "mv .agent /larger/disk/; ln -s /larger/disk/.agent .agent",
         "mkdir larger && mv .checkpoints larger/ && ln -s larger/.checkpoints .checkpoints && workflow --resume",
@@ -332,9 +369,46 @@ RALPH = [
     ),
 ]
 
-DOCUMENTS = {
+DOCUMENTS: dict[str, list[Line]] = {
     "fleettools.md": FLEETTOOLS,
     "specular.md": SPECULAR,
     "ai_workflow.md": AI_WORKFLOW,
     "ralph.md": RALPH,
+    "mas.md": [],
+}
+
+WORK_TREE = "comes with checkpoints of the work tree"
+NO_COMMAND_OF_OURS = "another program, as it was"
+A_MARKER = "a line of a marker, not of a shell: test_files.py"
+# Lines of the documents that have no form here, and why; the documents are looked through for all others.
+NOT_HERE = {
+    "ai_workflow.md": dict.fromkeys(
+        ("STEP=1", "COMPLETED_AT=2025-12-18T12:16:42Z", "DURATION_SECONDS=72", "EXIT_CODE=0"), A_MARKER
+    ),
+    "fleettools.md": {},
+    "specular.md": dict.fromkeys(("vim .specular/policy.yaml", "blake3sum plan.json"), NO_COMMAND_OF_OURS),
+    "ralph.md": {
+        **dict.fromkeys(
+            (
+                "python ralph_orchestrator.py --checkpoint-interval 1 --metrics-interval 1 --verbose",
+                "python ralph_orchestrator.py --checkpoint-interval 5 --metrics-interval 10",
+                "python ralph_orchestrator.py --checkpoint-interval 10 --max-iterations 100",
+                "cp .agent/prompts/prompt_20240110_100000.md PROMPT.md",
+                "cp .agent/prompts/prompt_EARLIER.md PROMPT.md",
+                "cp PROMPT.md /backup/location/",
+                "git init",
+                "git add .",
+                'git commit -m "Initial commit"',
+                "git pull",
+                "watch -n 60 'git pull'",
+            ),
+            WORK_TREE,
+        ),
+        "curl -X POST https://metrics.example.com/api/v1/metrics "
+        '-d "ralph.checkpoints.count=$CHECKPOINT_COUNT"': NO_COMMAND_OF_OURS,
+    },
+    # Its checkpoints are calls of a library in Go.
+    "mas.md": dict.fromkeys(
+        ('export OPENAI_API_KEY="your-api-key-here"', "cd examples/checkpoint", "go run main.go"), NO_COMMAND_OF_OURS
+    ),
 }

@@ -14,8 +14,10 @@ import pytest
 
 from tests.cli.support import hanging_step, start_until, tree
 from tests.conftest import Project
+from tests.crash.recovering import program, program_env
 from tests.crash.test_fault_points import COUNT
 from tests.crash.test_strace_kills import _why_not
+from tests.crash.traced_calls import calls_made
 from tests.keeping.old_runs import completed, copied, failed, may_fail
 
 VERBS = {
@@ -25,6 +27,8 @@ VERBS = {
     "retention": ("checkpoint", "clean", "--force"),
 }
 KILLED = -9
+# All that a cleaner does to change something, as the kernel sees it.
+CALLS = ("rename", "unlinkat", "fsync", "write")
 
 
 class Many:
@@ -132,9 +136,9 @@ def strace_kill(many: Many, verb: str, call: str, at: int) -> bool:
     many.restore()
     inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={at}"]
     killed = subprocess.run(
-        ["strace", "-qq", "-f", "-o", os.devnull, *inject, sys.executable, "-m", "workflow", *many.words(verb)],
+        ["strace", "-qq", "-f", "-o", os.devnull, *inject, *program(*many.words(verb))],
         cwd=many.project.path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        env=program_env(),
         capture_output=True,
         timeout=60,
         check=False,
@@ -154,16 +158,25 @@ def test_a_cleaner_killed_by_the_kernel(many: Many, call: str, points: tuple[int
         assert strace_kill(many, "prune", call, at)
 
 
+@pytest.mark.skipif(bool(_why_not()), reason=_why_not() or "strace works")
+@pytest.mark.parametrize("verb", ["clean", "prune"])
+def test_a_cleaner_changes_nothing_in_another_way(many: Many, verb: str, tmp_path: Path) -> None:
+    """What the long form below kills at is all that the command does."""
+    many.restore()
+    assert set(calls_made(many.words(verb), many.project.path, tmp_path / "trace.txt")) == set(CALLS)
+
+
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(bool(_why_not()), reason=_why_not() or "strace works")
-@pytest.mark.parametrize("call", ["rename", "unlinkat", "fsync", "unlink", "rmdir", "renameat2", "renameat"])
-def test_a_cleaner_killed_by_the_kernel_at_every_call(many: Many, call: str) -> None:
-    for verb in ("clean", "prune"):
-        at = 1
-        while strace_kill(many, verb, call, at):
-            at += 1
-        print(f"{verb}: killed at {at - 1} calls of {call}")
+@pytest.mark.parametrize("verb", ["clean", "prune"])
+@pytest.mark.parametrize("call", CALLS)
+def test_a_cleaner_killed_by_the_kernel_at_every_call(many: Many, call: str, verb: str, tmp_path: Path) -> None:
+    many.restore()
+    made = calls_made(many.words(verb), many.project.path, tmp_path / "trace.txt")[call]
+    assert made > 0, f"{verb} makes no {call}"
+    assert [at for at in range(1, made + 1) if not strace_kill(many, verb, call, at)] == []
+    assert not strace_kill(many, verb, call, made + 1)
 
 
 def test_cleaners_at_once_share_the_work(many: Many) -> None:

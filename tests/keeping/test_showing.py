@@ -43,6 +43,29 @@ def test_show_tells_everything_a_person_wants_to_know(project: Project) -> None:
         assert words in text
 
 
+def test_steps_to_resume_stand_in_the_order_in_which_they_run(project: Project) -> None:
+    project.file(
+        "workflow.yaml",
+        "steps:\n  - {name: last, needs: [middle], run: ':'}\n  - {name: first, needs: [], run: exit 1}\n"
+        "  - {name: middle, needs: [first], run: ':'}\n",
+    )
+    assert project.run("-q").returncode == 1
+    assert "steps to resume: 01, 02 and 00" in project.run("checkpoint", "show", "--last").stdout
+    wanted = ["01", "02", "00"]
+    for found in (shown(project), json.loads((project.newest_run / "checkpoint.json").read_text())):
+        assert found["recovery_context"]["tasks_to_resume"] == wanted
+    assert document(project.run("plan", "--resume", "--json"))["recovery"]["steps_to_resume"] == wanted
+
+
+def test_pending_steps_before_a_failed_one_come_first(project: Project) -> None:
+    """A failure of a later step does not put it before one that has not run yet."""
+    project.steps(3)
+    project.step(2, "exit 1")
+    assert project.run("-q").returncode == 1
+    assert project.run("mark", project.newest_run.name, "0", "--pending").returncode == 0
+    assert "steps to resume: 00 and 02" in project.run("checkpoint", "show", "--last").stdout
+
+
 def test_pending_approvals_are_told_with_the_commands_that_answer(project: Project) -> None:
     run = failed_run(project)
     project.file("mended", "")

@@ -285,10 +285,11 @@ def test_a_project_that_is_no_repository_says_so(project: Project) -> None:
 # ------------------------------------------------------------------ two writers of one path
 
 
-def test_lint_and_plan_name_both_writers(project: Project) -> None:
+@pytest.mark.parametrize("smart", ["smart: true\n", ""])
+def test_lint_and_plan_name_both_writers(project: Project, smart: str) -> None:
     project.file(
         "workflow.yaml",
-        "smart: true\nsteps:\n"
+        f"{smart}steps:\n"
         "  - {name: build, inputs: [src], outputs: [app, dist], run: 'cp src app; mkdir -p dist'}\n"
         "  - {name: strip, inputs: [app], outputs: [app], run: 'echo x >>app'}\n"
         "  - {name: pack, inputs: [app], outputs: [dist/app], run: 'cp app dist'}\n",

@@ -24,6 +24,10 @@ _PIECE_BYTES = 64 << 10
 _FED_BYTES = 16 << 10
 
 
+class UnusableArchiveError(CheckpointError):
+    """The file is damaged, or never was an archive of ours."""
+
+
 class Archive:
     """An archive opened for reading, from its head to its end. Close it in any case, or use it in a `with`."""
 
@@ -188,10 +192,10 @@ class Archive:
             raise ArchiveError("it is not what it was when it was written: its digest is another")
 
 
-def refused(path: str, error: Exception) -> CheckpointError:
+def refused(path: str, error: Exception) -> UnusableArchiveError:
     """Return the error for a file that is no archive that can be used."""
     why = str(error) if isinstance(error, ArchiveError) else f"it cannot be read ({error})"
-    return CheckpointError(
+    return UnusableArchiveError(
         f"{one_line(path)} cannot be used: {one_line(why)}",
         help="make it again where it came from, or take a copy of it",
     )

@@ -81,8 +81,12 @@ class MasterFacts:
         values: dict[str, str],
         is_parallel: bool = False,
         is_smart: bool = False,
+        order: Sequence[int] = (),
     ) -> None:
-        """`variables` are the parameters; `values` what steps published, kept up to date by its owner."""
+        """`variables` are the parameters; `values` what steps published, kept up to date by its owner.
+
+        `order` is that in which steps run; without it, the one they stand in.
+        """
         self.layout = layout
         self.workflow = workflow
         self.epoch = epoch
@@ -95,6 +99,7 @@ class MasterFacts:
         self.values = values
         self.is_parallel = is_parallel
         self.is_smart = is_smart
+        self.order = tuple(order) or tuple(step.number for step in workflow.steps)
 
     def document(
         self, statuses: Mapping[int, Status], running: Sequence[tuple[int, int]], status: RunStatus, now_at: float
@@ -112,7 +117,9 @@ class MasterFacts:
                 :1
             ]
         current = in_hand[0][0] if in_hand else None
-        wanted = {number for number, _ in in_hand} | set(pending) | set(failed)
+        unfinished = {*failed, *pending}
+        wanted = {number for number, _ in in_hand} | unfinished
+        to_resume = [number for number in self.order if number in unfinished]
         named_locks = sorted({it.rules.lock for it in self.workflow.steps if it.rules.lock and it.number in wanted})
         # A group with a failed member is one that a resume takes up again: the layout knows three words only.
         groups = [
@@ -163,7 +170,7 @@ class MasterFacts:
             "context": {},
             "recovery_context": {
                 "agents_to_restore": [{"worker": worker, "step": label(number)} for number, worker in in_hand],
-                "tasks_to_resume": [label(number) for number in (*sorted(failed), *pending)],
+                "tasks_to_resume": [label(number) for number in to_resume],
                 "locks_to_restore": named_locks,
                 "environment": {"mission_variables": self.variables, "shared_state": dict(self.values)},
             },

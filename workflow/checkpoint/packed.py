@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from workflow.checkpoint import archive_reader, records, removal, streams
 from workflow.checkpoint.archive_format import COMPRESSED, Manifest
-from workflow.checkpoint.archive_reader import Archive
+from workflow.checkpoint.archive_reader import Archive, UnusableArchiveError
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import ARCHIVE_ENDINGS, RUN_ID, RunLayout
 from workflow.errors import CheckpointError, NotRecordedError, one_line
@@ -35,7 +37,8 @@ def archive_of(layout: RunLayout) -> str | None:
 def manifest_of(layout: RunLayout, archive: str) -> Manifest:
     """Return the manifest of a run's archive; nothing behind it is read. Raises CheckpointError."""
     refuse_unsafe(archive)
-    manifest = archive_reader.read_manifest(archive)
+    with _told_of(layout):
+        manifest = archive_reader.read_manifest(archive)
     _refuse_other(layout, archive, manifest)
     return manifest
 
@@ -77,7 +80,7 @@ def open_to_read(layout: RunLayout, archive: str) -> RunLayout:
     if known is not None:
         return known
     refuse_unsafe(archive)
-    with Archive(archive) as opened:
+    with _told_of(layout), Archive(archive) as opened:
         _refuse_other(layout, archive, opened.manifest)
         place = streams.ReadingPlace()
         try:
@@ -109,7 +112,7 @@ def put_back(layout: RunLayout, archive: str, disk: Disk) -> None:
     """
     refuse_unsafe(archive)
     root = os.path.dirname(layout.path)
-    with Archive(archive) as opened, streams.nursery(disk, root, 0o700) as nursery:
+    with _told_of(layout), Archive(archive) as opened, streams.nursery(disk, root, 0o700) as nursery:
         _refuse_other(layout, archive, opened.manifest)
         grown = f"{nursery}/{layout.run_id}"
         streams.make_directory(disk, grown, 0o755 if opened.mode & 0o044 else 0o700)
@@ -139,6 +142,19 @@ def refuse_unsafe(archive: str) -> None:
         )
     if status.st_mode & stat.S_IWOTH:
         raise CheckpointError(f"everybody may write into {name}", help=f"chmod o-w {name}")
+
+
+@contextmanager
+def _told_of(layout: RunLayout) -> Iterator[None]:
+    """Say of an archive that cannot be used what becomes of its run: nobody else has made it, or can make it again."""
+    try:
+        yield
+    except UnusableArchiveError as error:
+        raise CheckpointError(
+            error.message,
+            help="put a copy of that file back, if there is one; "
+            f"without one the run is lost: workflow checkpoint delete {layout.run_id}",
+        ) from error
 
 
 def _refuse_other(layout: RunLayout, archive: str, manifest: Manifest) -> None:

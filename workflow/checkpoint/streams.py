@@ -6,6 +6,7 @@ fail.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 
 from workflow.checkpoint.durable import Disk, not_recorded
 from workflow.checkpoint.layout import TEMPORARY
-from workflow.errors import NotRecordedError
+from workflow.errors import NotRecordedError, one_line
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 READING = "workflow-read-"
@@ -34,9 +35,15 @@ def told_as(what: str, again: str) -> Iterator[None]:
     except NotRecordedError as error:
         cause = error.__cause__
         reason = cause.strerror or str(cause) if isinstance(cause, OSError) else error.message
-        raise NotRecordedError(
-            f"{what}: {reason}", help=f"make room (df -h), or mend the disk; then: {again}"
-        ) from error
+        raise NotRecordedError(f"{what}: {reason}", help=f"{_way_out(cause)}; then: {again}") from error
+
+
+def _way_out(cause: BaseException | None) -> str:
+    if isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        # A system call on a directory that is held open does not name it.
+        where = cause.filename if isinstance(cause.filename, str) and os.path.isabs(cause.filename) else ""
+        return f"make {one_line(os.path.dirname(where)) or 'the checkpoint directory'} writable"
+    return "make room (df -h), or mend the disk"
 
 
 class NewFile:

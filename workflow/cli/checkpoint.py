@@ -91,7 +91,7 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, invoke_without_command=True, context_settings=HELP_NAMES)
 @click.pass_context
 def checkpoint(ctx: click.Context) -> None:
-    """List, look at, trust, move, clean and go back to runs and their snapshots."""
+    """List, show, validate, repair, clean and compress runs. To go back to a snapshot: workflow resume RUN@N."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

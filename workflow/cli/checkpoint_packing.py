@@ -73,8 +73,8 @@ def _print_compressed(document: dict[str, Any], *, all_runs: bool) -> None:
         elif row["result"] == "already" and not all_runs:
             print(f"{run_id} is an archive already: {archive}")
         elif row["result"] in ("live", "unfinished"):
-            why = row["detail"] or f"it is {row['status']}; to pack it all the same, name it"
-            print(f"note: {run_id} stays as it is: {printable(why)}", file=sys.stderr)
+            it_is = f"{run_id} is {row['status']}; to pack it all the same, name it"
+            print(f"note: not compressed: {printable(row['detail'] or it_is)}", file=sys.stderr)
     if all_runs and not document["dry_run"]:
         saved = "" if document["saved_percent"] is None else f", {_saving(document['saved_percent'])}"
         print(f"{count(document['compressed'], 'run')} compressed{saved}")

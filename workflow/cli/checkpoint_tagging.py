@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -11,7 +12,28 @@ from workflow.cli.answering import HELP_NAMES, answering
 from workflow.errors import UsageError, one_line
 from workflow.session import open_disk, open_root, user_name
 
+if TYPE_CHECKING:
+    from workflow.checkpoint.durable import Disk
+    from workflow.checkpoint.layout import CheckpointRoot, RunLayout
+
 LONGEST_NOTE = 1000
+
+
+class Word(NamedTuple):
+    """What is said of a run: by which verb, the name of its tag, whether it is taken back, and why."""
+
+    verb: str
+    tag: str
+    is_off: bool
+    note: str
+
+    def again(self, run_id: str, checkpoint_dir: str | None) -> str:
+        """Return what to type to say it once more."""
+        words = ["workflow", "checkpoint", self.verb, run_id]
+        words += ["--off"] if self.is_off else []
+        words += ["--note", self.note] if self.note else []
+        words += ["--checkpoint-dir", checkpoint_dir] if checkpoint_dir else []
+        return one_line(shlex.join(words))
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,10 +51,12 @@ def pin(run_id: str, is_off: bool, note: str, checkpoint_dir: str | None, **give
     from workflow.keeping import tagging
 
     _refuse_note(note, is_off=is_off)
+    word = Word("pin", "pinned", is_off, note)
     return _tag(
         run_id,
         checkpoint_dir,
         given,
+        word,
         tagging.unpin if is_off else (lambda disk, layout: tagging.pin(disk, layout, by=user_name(), note=note)),
     )
 
@@ -45,10 +69,12 @@ def abandon(run_id: str, is_off: bool, note: str, checkpoint_dir: str | None, **
     from workflow.keeping import tagging
 
     _refuse_note(note, is_off=is_off)
+    word = Word("abandon", "abandoned", is_off, note)
     return _tag(
         run_id,
         checkpoint_dir,
         given,
+        word,
         tagging.take_up if is_off else (lambda disk, layout: tagging.abandon(disk, layout, by=user_name(), note=note)),
     )
 
@@ -60,22 +86,24 @@ def _refuse_note(note: str, *, is_off: bool) -> None:
         raise UsageError(f"--note: at most {LONGEST_NOTE:,} characters", help="leave the rest to a file")
 
 
-def _tag(run_id: str, checkpoint_dir: str | None, given: dict[str, Any], act: Callable[..., dict[str, Any]]) -> int:
+def _tag(
+    run_id: str,
+    checkpoint_dir: str | None,
+    given: dict[str, Any],
+    word: Word,
+    act: Callable[[Disk, RunLayout], dict[str, Any]],
+) -> int:
     from workflow.checkpoint import store
-    from workflow.upkeep import to_write_in
+    from workflow.checkpoint.streams import told_as
+    from workflow.keeping.tagging import answer_without_writing
 
     root = open_root(checkpoint_dir)
     layout = store.find_run(root, run_id)
-    disk = open_disk(layout if layout.archive is None else None)
-    try:
-        layout = to_write_in(root, layout, disk)
-    finally:
-        disk.close()
-    disk = open_disk(layout)
-    try:
-        document = act(disk, layout)
-    finally:
-        disk.close()
+    document = answer_without_writing(layout, word.tag, is_off=word.is_off, note=word.note)
+    if document is None:
+        what = f"that {layout.run_id} is {'no longer ' if word.is_off else ''}{word.tag} could not be recorded"
+        with told_as(what, word.again(layout.run_id, checkpoint_dir)):
+            document = _written(root, layout, act)
     if given["as_json"] or given["as_format"] == "json":
         from workflow.cli.printing import print_json
 
@@ -83,6 +111,23 @@ def _tag(run_id: str, checkpoint_dir: str | None, given: dict[str, Any], act: Ca
     else:
         print(_sentence(document))
     return 0
+
+
+def _written(
+    root: CheckpointRoot, layout: RunLayout, act: Callable[[Disk, RunLayout], dict[str, Any]]
+) -> dict[str, Any]:
+    from workflow.upkeep import to_write_in
+
+    disk = open_disk(layout if layout.archive is None else None)
+    try:
+        layout = to_write_in(root, layout, disk)
+    finally:
+        disk.close()
+    disk = open_disk(layout)
+    try:
+        return act(disk, layout)
+    finally:
+        disk.close()
 
 
 def _sentence(document: dict[str, Any]) -> str:

@@ -157,7 +157,7 @@ HELP = """\
 workflow runs numbered shell steps and, after any crash, carries on where it was.
 
   workflow run [SOURCE]         run workflow.yaml, else steps/, or SOURCE
-  workflow resume [RUN]         carry on the newest run that is not complete, or RUN
+  workflow resume [RUN|RUN@N]   carry on the newest open run, RUN, or RUN from its snapshot N
   workflow plan [SOURCE]        what would run, and why; runs nothing
   workflow status [RUN]         where a run stands and how to go on
   workflow logs [RUN] [STEP]    what the steps said; -f follows
@@ -165,7 +165,7 @@ workflow runs numbered shell steps and, after any crash, carries on where it was
   workflow explain STEP         why a step would run or be reused
   workflow mark RUN STEP        --done or --pending: your word on a step
   workflow approve [RUN] STEP   say yes to a step that asks; --reject says no
-  workflow checkpoint VERB      list, show, validate, clean, pack and go back: see its --help
+  workflow checkpoint VERB      list, show, validate, clean and compress runs: see its --help
   workflow doctor               which settings are in force, and what this machine lacks
   workflow lint [SOURCE]        check a definition
   workflow schema NAME          the JSON Schema of a file or an answer

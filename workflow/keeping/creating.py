@@ -25,6 +25,11 @@ def create(root: CheckpointRoot, run_id: str | None, name: str) -> dict[str, Any
             f"{one_line(run_id)} is a snapshot: a new one gets its number when it is made",
             help=f"workflow checkpoint create {run}".rstrip(),
         )
+    if len(name) > snapshots.LONGEST_NAME:
+        raise UsageError(
+            f"--name: at most {snapshots.LONGEST_NAME} characters, and that is {len(name):,}",
+            help="give a shorter one; what more there is to say belongs in a file",
+        )
     if run_id == "":
         raise UsageError("the name of the run is empty", help="leave it out for the newest run")
     layout = choose_run(root, run_id)
@@ -47,7 +52,7 @@ def create(root: CheckpointRoot, run_id: str | None, name: str) -> dict[str, Any
         "run_id": layout.run_id,
         "number": made.number,
         "trigger": made.trigger,
-        "name": name[: snapshots.LONGEST_NAME],
+        "name": name,
         "path": made.path,
         "status": document["status"],
         "completed_tasks": document["completed_tasks"],

@@ -44,10 +44,11 @@ def _known_status(word: str) -> str:
     words = [status.value for status in RunStatus]
     given = word.lower().replace("-", "_").replace(" ", "_")
     if given not in words:
-        like = nearest(given, words)
+        like = nearest(given, words, cutoff=0.75)  # `done` is no slip of the hand for `abandoned`
+        there = f"there are: {', '.join(words)}"
         raise UsageError(
             f"--status {one_line(word)}: no run can be that",
-            help=f"did you mean {like}?" if like else f"there are: {', '.join(words)}",
+            help=f"did you mean {like}? {there}" if like else there,
         )
     return given
 

@@ -14,6 +14,23 @@ from workflow.checkpoint.layout import RunLayout
 Document = dict[str, Any]
 
 
+def answer_without_writing(layout: RunLayout, word: str, *, is_off: bool, note: str) -> Document | None:
+    """Return what there is to say of an archived run that is `word` as asked; None where something is to be written.
+
+    An archive becomes a directory for that only. `word` is `pinned` or `abandoned`.
+    Raises UsageError where it is not to be: a run that is complete, to be abandoned.
+    """
+    if layout.archive is None:
+        return None
+    path = layout.pinned if word == "pinned" else layout.abandoned
+    tag = tags.read(path)
+    if is_off is (tag is None) and (not note or (tag is not None and note == tag.note)):
+        return _document(layout, path, word, is_new=False)
+    if word == "abandoned" and not is_off:
+        upkeep.refuse_complete(layout)
+    return None
+
+
 def pin(disk: Disk, layout: RunLayout, *, by: str, note: str) -> Document:
     """Pin a run, live or not: nothing that cleans removes it. Durable on return. Raises NotRecordedError.
 

@@ -48,6 +48,7 @@ def present(
         variables=dict(pair for step in workflow.steps for pair in step.params),
         values=recorded.values,
         is_parallel=mode.get("parallel") is True,
+        order=order,
     )
     is_live = status["status"] in (RunStatus.IN_PROGRESS.value, RunStatus.RETRYING.value)
     running = documents.running_steps(layout, is_live=is_live)
