@@ -129,6 +129,8 @@ class _Walk:
     def _any_depth(self, at: str, rest: Sequence[str], above: tuple[tuple[int, int], ...]) -> None:
         chain = self._chain(at, above)
         if chain is None:
+            # Where a directory may come to be, that there is none yet is a fact, too.
+            self.looked.append(os.path.join(self.base, at))
             return
         if rest:
             self._below(at, rest, chain)

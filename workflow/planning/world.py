@@ -166,7 +166,10 @@ class World:
             base = os.path.normpath(os.path.join(self._workflow.project, step.working_directory))
             found = self._found[place] = programs_of(program, path_variable, base)
         names = os.fsencode("\0".join("\0".join(pair) for pair in found))
-        return facts_of(fingerprint(manifest(step)).encode("ascii"), names, mapping_bytes(values))
+        # What it needs is no part of its manifest, and what is looked at of that is no part of what it declares.
+        needed = [self._by_number[number] for number in step.needs or ()]
+        made = os.fsencode("\0".join(f"{it.name}\0{name}" for it in needed for name in (*it.outputs, "")))
+        return facts_of(fingerprint(manifest(step)).encode("ascii"), names, mapping_bytes(values), made)
 
     def _keep(self, looks: QuickLooks, judgement: Judgement, values: Mapping[str, str], at_ns: int) -> None:
         """Keep what a whole look went by, if a stat of each path is fit to tell that all is as it was."""
