@@ -50,7 +50,7 @@ def plan_of(options: Options, *, with_evidence: bool = True) -> dict[str, Any]:
     decisions = decide(workflow.steps, order, recorded.facts, opened.request, recorded.markers)
     judgements: dict[int, Judgement] = {}
     if is_smart(options, workflow):
-        world = world_of(options, workflow, opened.root, environment())
+        world = world_of(options, opened, environment())
         decisions, judgements = foresee(world, workflow, order, decisions, with_evidence=with_evidence)
         notices += [*world.problems_met, *writers.sentences(writers.written_by_many(workflow.steps))]
     recovery = None

@@ -22,7 +22,7 @@ def explain(options: Options, step_name: str) -> tuple[dict[str, Any], list[str]
     opened = open_run(options, project_directory(), environment(), to_run=False)
     workflow = opened.workflow
     number = step_number(workflow, step_name)
-    world = world_of(options, workflow, opened.root, environment())
+    world = world_of(options, opened, environment())
     recorded = nothing_recorded(workflow)
     decisions = decide(workflow.steps, opened.order, recorded.facts, opened.request, recorded.markers)
     # Only what comes before it has a say.

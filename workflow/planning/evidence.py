@@ -276,7 +276,7 @@ def never(step: Step) -> Sequence[str]:
         return ("its `if` is asked each time",)
     if step.rules.repeat is not None:
         return ("it is repeated: a resume goes on with the rounds of before",)
-    if not step.inputs and not step.outputs:
+    if not step.outputs and all(item.pattern.startswith("!") for item in step.inputs):
         return ("it declares neither inputs nor outputs",)
     return ()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from workflow.errors import one_line
 from workflow.model import Choice, Decision, Reason, Step, Workflow
+from workflow.planning.evidence import shown
 from workflow.planning.visibility import Visibility
 from workflow.planning.world import Judgement, World, reused
 
@@ -42,7 +44,9 @@ def foresee(
         if reasons:
             told[number] = Decision(Choice.RUN, tuple(reasons))
             running[step.name] = step
-            remade.update(dict.fromkeys(judgement.success.outputs if judgement.success else (), step))
+            base = os.path.join(workflow.project, step.working_directory)
+            made = [shown(workflow.project, os.path.normpath(os.path.join(base, name))) for name in step.outputs]
+            remade.update(dict.fromkeys((*made, *(judgement.success.outputs if judgement.success else ())), step))
             continue
         told[number] = Decision(Choice.REUSE, (reused(judgement),))
         if judgement.success is not None and (judgement.success.published or judgement.success.env):
@@ -66,9 +70,11 @@ def _upstream(
     for number in step.needs or ():
         if by_number[number].name in running:
             before[by_number[number].title] = None
-    for path in judgement.evidence.inputs:
-        if path in remade and remade[path].number < step.number:
-            before[remade[path].title] = None
+    for path in judgement.evidence.inputs if remade else ():
+        while path:  # what lies below a directory that is made anew is made anew
+            if path in remade and remade[path].number < step.number:
+                before[remade[path].title] = None
+            path = path.rpartition("/")[0]
     values = judgement.success.values if judgement.success is not None else {}
     missing = [name for name in values if name not in judgement.evidence.values]
     if missing and running and not before:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from workflow.errors import UsageError, one_line
+from workflow.model import Step
+from workflow.planning import globs
+from workflow.planning.evidence import Evidence
 
 # Whatever a repository's configuration names to be run at such times is not run; nothing is refreshed on disk.
 _CALM = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false")
@@ -27,10 +31,69 @@ class Unchanged(NamedTuple):
 
         What git does not track is never untouched: nothing is known of it.
         """
-        real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-        if os.path.isdir(real) and not os.path.islink(real):
+        directory, name = os.path.split(path)
+        where = os.path.realpath(directory)
+        if where != directory and not self._leads_as_before(directory):
+            return False
+        real = os.path.join(where, name)
+        is_link = os.path.islink(real)
+        if os.path.isdir(real) and not is_link:
             return True  # a directory is what is in it, and that is asked for one by one
-        return os.path.relpath(real, self.top) in self.same
+        if os.path.relpath(real, self.top) not in self.same:
+            return False
+        if not is_link:
+            return True
+        # Git knows where a link leads, and nothing of what lies there: that has to be untouched, too. A loop is not.
+        is_inside = f"{os.path.realpath(real)}/".startswith(f"{self.top}/")
+        return is_inside and os.path.exists(real) and self.is_untouched(os.path.join(where, os.readlink(real)))
+
+    def _leads_as_before(self, directory: str) -> bool:
+        """Return whether every link on the way to a directory is as it was."""
+        while (above := os.path.dirname(directory)) != directory:
+            if os.path.islink(directory) and not self.is_untouched(directory):
+                return False
+            directory = above
+        return True
+
+    def vouches_for(self, step: Step, evidence: Evidence, project: str, source: str, made: Collection[str]) -> bool:
+        """Return whether all that a step declares is as it was: its inputs, none deleted, and where it is written.
+
+        `made` are the real paths of what steps made since git was asked. A step whose patterns stand for nothing, or
+        whose outputs are not there, is not vouched for.
+        """
+        if not evidence.inputs:
+            return False
+        base = os.path.realpath(os.path.join(project, step.working_directory))
+        patterns = [item.pattern for item in step.inputs]
+        if self.deleted and (not evidence.paths or _goes_astray(base, patterns)):
+            return False  # behind a link a deleted file had another name than the one that git knows
+        if any(globs.is_meant(os.path.relpath(path, base), patterns) for path in (*self.deleted, *made)):
+            return False
+        if not all(os.path.lexists(os.path.join(project, step.working_directory, name)) for name in step.outputs):
+            return False
+        inputs = [os.path.normpath(os.path.join(project, path)) for path in evidence.inputs]
+        if made and any(_is_within(os.path.realpath(path), made) for path in inputs):
+            return False
+        written = os.path.normpath(os.path.join(project, source if step.script is None else step.script))
+        return all(self.is_untouched(path) for path in (*inputs, written))
+
+
+def _goes_astray(base: str, patterns: Sequence[str]) -> bool:
+    """Return whether a pattern begins with something else than the names that git has for it: absolute, or a link."""
+    for pattern in patterns:
+        path = os.path.normpath(os.path.join(base, globs.fixed_part(pattern)))
+        if not pattern.startswith("!") and (os.path.isabs(pattern) or os.path.realpath(path) != path):
+            return True
+    return False
+
+
+def _is_within(path: str, places: Collection[str]) -> bool:
+    while path not in places:
+        above = os.path.dirname(path)
+        if above == path:
+            return False
+        path = above
+    return True
 
 
 def unchanged_since(project: str, base: str) -> Unchanged:
@@ -53,7 +116,7 @@ def _names(data: bytes) -> set[str]:
     return {os.fsdecode(name) for name in data.split(b"\0") if name}
 
 
-def _git(directory: str, *words: str, base: str = "") -> bytes:
+def _git(directory: str, *words: str, base: str | None = None) -> bytes:
     try:
         done = subprocess.run(
             ["git", "--no-optional-locks", *_EXACT, "-C", directory, *words],
@@ -68,7 +131,8 @@ def _git(directory: str, *words: str, base: str = "") -> bytes:
         ) from error
     if done.returncode == 0:
         return done.stdout
-    if base:
-        raise UsageError(f"git knows no revision {one_line(base)}", help="name a commit, a branch or a tag")
+    if base is not None:
+        name = one_line(base) or "of an empty name"
+        raise UsageError(f"git knows no revision {name}", help="name a commit, a branch or a tag")
     said = one_line(done.stderr.decode("utf-8", "replace").strip().partition("\n")[0])
     raise UsageError(f"changes: git: {said or 'git failed'}", help="it works inside the work tree of a repository")

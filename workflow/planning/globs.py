@@ -65,6 +65,11 @@ def is_meant(path: str, patterns: Sequence[str]) -> bool:
     )
 
 
+def fixed_part(pattern: str) -> str:
+    """Return the path that a pattern begins with, up to the first name that stands for many."""
+    return pattern[: found.start()].rpartition("/")[0] if (found := MAGIC.search(pattern)) else pattern
+
+
 class _Walk:
     def __init__(self, base: str, left_out: frozenset[str]) -> None:
         self.base = base
@@ -77,8 +82,7 @@ class _Walk:
 
     def enter_what_is_named(self, pattern: str) -> None:
         """Let a pattern that begins with the name of a directory that is left out look into it."""
-        fixed = pattern[: found.start()].rpartition("/")[0] if (found := MAGIC.search(pattern)) else pattern
-        path = os.path.normpath(os.path.join(self.base, fixed))
+        path = os.path.normpath(os.path.join(self.base, fixed_part(pattern)))
         self._entered = {it for it in self._left_out if path == it or path.startswith(f"{it}/")}
 
     def match(self, pattern: str) -> None:

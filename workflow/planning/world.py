@@ -14,7 +14,6 @@ from typing import NamedTuple
 from workflow.checkpoint.durable import Disk
 from workflow.errors import one_line
 from workflow.model import Reason, Status, Step, Workflow
-from workflow.planning import globs
 from workflow.planning import ledger as ledgers
 from workflow.planning.digests import Digests
 from workflow.planning.evidence import (
@@ -80,11 +79,14 @@ class World:
         left_out: Collection[str],
         unchanged: Unchanged | None = None,
         given: Mapping[str, str] | None = None,
+        params: Collection[str] = (),
     ) -> None:
         """`cache` is the directory of the caches, `unchanged` what git knows (changes: git; None: digests decide).
 
-        `given` are variables that every step gets and no definition names.
+        `given` are variables that every step gets and no definition names, `params` the names of those parameters
+        that do not have their value from the definition.
         """
+        self._params = frozenset(params)
         self._given = dict(given or {})
         self._workflow = workflow
         self._path_variable = path_variable
@@ -218,11 +220,21 @@ class World:
         if evidence.objections:
             reasons = tuple(Reason("forced", f"never reused: {why}") for why in evidence.objections)
             return Judgement(step, evidence, success, reasons, is_never=True)
-        if self._unchanged is not None and self._is_untouched(self._unchanged, step, evidence):
-            return Judgement(step, evidence, success, ())
+        is_vouched_for = self._unchanged is not None and self._is_untouched(self._unchanged, step, evidence)
         if success is None:
-            return Judgement(step, evidence, None, (Reason("never-run", "no success of it is known"),))
-        return Judgement(step, evidence, success, tuple(self._reasons(step, success, evidence, values)))
+            if not is_vouched_for:
+                return Judgement(step, evidence, None, (Reason("never-run", "no success of it is known"),))
+            # Git knows files; a value that somebody gave is not of the base.
+            given = ", ".join(self._given_to(step))
+            return Judgement(step, evidence, None, (Reason("env-changed", given),) if given else ())
+        found = self._reasons(step, success, evidence, values)
+        return Judgement(step, evidence, success, tuple(_not_of_files(found, success) if is_vouched_for else found))
+
+    def _given_to(self, step: Step) -> list[str]:
+        """Return the names of what was given on the command line and reaches a step."""
+        own = manifest(step)
+        variables = [name for name in self._given if f"env.{name}" not in own]
+        return sorted({*variables, *(name for name, _ in step.params if name in self._params)})
 
     def _reasons(self, step: Step, success: Success, evidence: Evidence, values: Mapping[str, str]) -> list[Reason]:
         before = ledgers.as_it_was_before(step, evidence, self.ledger, self._writers, self._is_as_it_was)
@@ -309,21 +321,12 @@ class World:
         return found
 
     def _is_untouched(self, unchanged: Unchanged, step: Step, evidence: Evidence) -> bool:
-        """Return whether git vouches for all that a step declares: its inputs, none deleted, and where it is written.
-
-        Not when a step that it needs has run in this pass, or what it makes is not there.
-        """
-        project = self._workflow.project
-        if not step.inputs or any(self._by_number[number].name in self._has_run for number in step.needs or ()):
+        """Return whether git vouches for a step, and no step before it made anything of its world in this pass."""
+        if any(self._by_number[number].name in self._has_run for number in step.needs or ()):
             return False
-        base = os.path.realpath(os.path.join(project, step.working_directory))
-        for path in unchanged.deleted:
-            if globs.is_meant(os.path.relpath(path, base), [item.pattern for item in step.inputs]):
-                return False
-        if not all(os.path.lexists(os.path.join(project, step.working_directory, name)) for name in step.outputs):
-            return False
-        paths = [*evidence.inputs, self._workflow.source if step.script is None else step.script]
-        return all(unchanged.is_untouched(os.path.normpath(os.path.join(project, path))) for path in paths)
+        ran = [self._by_name[name] for name in self._has_run]
+        made = {os.path.realpath(self._place_of(it, name)) for it in ran for name in it.outputs}
+        return unchanged.vouches_for(step, evidence, self._workflow.project, self._workflow.source, made)
 
     # ------------------------------------------------------------------ what happens
 
@@ -419,6 +422,18 @@ class World:
         self.digests.save(disk)
         if self._quick is not None:
             self._quick.save(disk, facts_of(self._shared, self.ledger.raw_digest), self.ledger.is_kept)
+
+
+def _not_of_files(reasons: Sequence[Reason], success: Success) -> list[Reason]:
+    """Return the reasons to run a step whose inputs and script are as in the base, whatever they were at its success.
+
+    Where they were others then, what it left is not of the base.
+    """
+    of_files = [it for it in reasons if it.code == "script-changed" or it.code.startswith("input-")]
+    rest = [it for it in reasons if it not in of_files]
+    if of_files and (success.outputs or success.published or success.env):
+        rest.append(Reason("output-changed", f"what it left was made with something else ({of_files[0]})"))
+    return rest
 
 
 def ledger_name(workflow: Workflow, cache: str) -> str:
