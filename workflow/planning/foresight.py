@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from workflow.errors import one_line
 from workflow.model import Choice, Decision, Reason, Step, Workflow
 from workflow.planning.evidence import shown
+from workflow.planning.judgement import Judgement, reused
 from workflow.planning.visibility import Visibility
-from workflow.planning.world import Judgement, World, reused
+from workflow.planning.world import World
 
 
 def foresee(

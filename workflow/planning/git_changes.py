@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from workflow.errors import UsageError, one_line
-from workflow.model import Step
+from workflow.model import Reason, Step
 from workflow.planning import globs
-from workflow.planning.evidence import Evidence
+from workflow.planning.evidence import Evidence, Success
 
 # Whatever a repository's configuration names to be run at such times is not run; nothing is refreshed on disk.
 _CALM = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false")
@@ -94,6 +94,18 @@ def _is_within(path: str, places: Collection[str]) -> bool:
             return False
         path = above
     return True
+
+
+def not_of_files(reasons: Sequence[Reason], success: Success) -> list[Reason]:
+    """Return the reasons to run a step whose inputs and script are as in the base, whatever they were at its success.
+
+    Where they were others then, what it left is not of the base.
+    """
+    of_files = [it for it in reasons if it.code == "script-changed" or it.code.startswith("input-")]
+    rest = [it for it in reasons if it not in of_files]
+    if of_files and (success.outputs or success.published or success.env):
+        rest.append(Reason("output-changed", f"what it left was made with something else ({of_files[0]})"))
+    return rest
 
 
 def unchanged_since(project: str, base: str) -> Unchanged:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
-from typing import NamedTuple
 
 from workflow.checkpoint.durable import Disk
 from workflow.errors import one_line
 from workflow.model import Reason, Status, Step, Workflow
 from workflow.planning import ledger as ledgers
-from workflow.planning.digests import Digests
+from workflow.planning import writers
+from workflow.planning.digests import ABSENT, Digests
 from workflow.planning.evidence import (
     UNKNOWN,
     Evidence,
@@ -27,44 +27,18 @@ from workflow.planning.evidence import (
     never,
     outputs_of,
     path_in_force,
+    place_of,
     programs_of,
+    shown,
     text_digest,
 )
 from workflow.planning.fingerprint import fingerprint, manifest
-from workflow.planning.git_changes import Unchanged
+from workflow.planning.git_changes import Unchanged, not_of_files
+from workflow.planning.judgement import Judgement
 from workflow.planning.ledger import Ledger
 from workflow.planning.quick_looks import Quick, QuickLooks, facts_of, mapping_bytes
 
-NO_CHANGES = Reason("no_relevant_changes")
 NO_EVIDENCE = Evidence({}, "", "", {}, {}, {})
-MOST_SAID = 8
-
-
-class Judgement(NamedTuple):
-    """What is known of one step: its world now, its last success if any, and every reason to run it.
-
-    No reasons: it is reused. `is_never`: it could not be, whatever its world.
-    """
-
-    step: Step
-    evidence: Evidence
-    success: Success | None
-    reasons: tuple[Reason, ...]
-    is_never: bool = False
-
-
-def reused(judgement: Judgement) -> Reason:
-    """Return the reason why a step is reused."""
-    success = judgement.success
-    return NO_CHANGES if success is None else Reason(NO_CHANGES.code, f"as in {success.run_id}")
-
-
-def said(reasons: Sequence[Reason]) -> str:
-    """Return what the first reason says, and the others whole: one text that names them all."""
-    first, *rest = reasons
-    told = [*([first.detail] if first.detail else []), *(str(reason) for reason in rest[:MOST_SAID])]
-    more = len(rest) - MOST_SAID
-    return "; ".join([*told, f"and {more:,} more"] if more > 0 else told)
 
 
 class World:
@@ -118,6 +92,25 @@ class World:
     def _writers(self) -> dict[str, list[str]]:
         return self.ledger.writers(self._workflow.steps)
 
+    @cached_property
+    def _declared(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for step in self._workflow.steps:
+            for name in step.outputs:
+                found.setdefault(shown(self._workflow.project, self._place_of(step, name)), set()).add(step.name)
+        return found
+
+    @cached_property
+    def _below(self) -> dict[str, list[str]]:
+        return writers.below({self._place_of(step, name) for step in self._workflow.steps for name in step.outputs})
+
+    def outputs_of(self, step: Step) -> dict[str, str]:
+        """Return what a step's declared outputs are now; what cannot be read is left out."""
+        return outputs_of(step, self._workflow.project, self.digests, self._below)
+
+    def _has_all(self, step: Step, outputs: Mapping[str, str]) -> bool:
+        return all(shown(self._workflow.project, self._place_of(step, name)) in outputs for name in step.outputs)
+
     @property
     def problems(self) -> list[str]:
         """What people should know of the caches."""
@@ -131,8 +124,12 @@ class World:
         return [problem for problem in (self.digests.problem, self.ledger.problem) if problem]
 
     def writers_of_many(self) -> dict[str, list[str]]:
-        """Return the output paths that more than one step wrote, with those steps in order."""
-        return {path: line for path, line in self._writers.items() if len(line) > 1}
+        """Return the output paths that more than one step left something at, with those steps in order."""
+        found: dict[str, list[str]] = {}
+        for path, line in self._writers.items():
+            left = [(name, self.ledger.get(name)) for name in line] if len(line) > 1 else []
+            found[path] = [name for name, it in left if it is not None and it.outputs.get(path) != ABSENT.text]
+        return {path: line for path, line in found.items() if len(line) > 1}
 
     def judge(self, step: Step, values: Mapping[str, str], *, may_be_quick: bool = True) -> Judgement:
         """Look at a step whose turn has come; `values` are the published values that it will see. Never raises.
@@ -184,7 +181,8 @@ class World:
         if any(not it.outputs for it in needed):
             return
         outputs = [self._place_of(it, name) for it in (step, *needed) for name in it.outputs]
-        if any(os.path.isdir(path) or len(self._writers.get(path, ())) > 1 for path in outputs):
+        line_of = {path: self._writers.get(shown(self._workflow.project, path), ()) for path in outputs}
+        if any(os.path.isdir(path) or len(line) > 1 for path, line in line_of.items()):
             return
         facts = self._facts(step, values, evidence.program)
         base = os.path.normpath(os.path.join(self._workflow.project, step.working_directory))
@@ -201,7 +199,7 @@ class World:
         return any(self._by_name[name].number >= step.number for name in self._writers[path])
 
     def _place_of(self, step: Step, name: str) -> str:
-        return os.path.normpath(os.path.join(self._workflow.project, step.working_directory, name))
+        return place_of(step, name, self._workflow.project)
 
     def _judge(self, step: Step, values: Mapping[str, str]) -> Judgement:
         success = self.ledger.get(step.name)
@@ -223,12 +221,14 @@ class World:
         is_vouched_for = self._unchanged is not None and self._is_untouched(self._unchanged, step, evidence)
         if success is None:
             if not is_vouched_for:
-                return Judgement(step, evidence, None, (Reason("never-run", "no success of it is known"),))
+                reason = Reason("never-run", "no success of it is known")
+                return Judgement(step, evidence, None, (reason,), values=values)
             # Git knows files; a value that somebody gave is not of the base.
             given = ", ".join(self._given_to(step))
-            return Judgement(step, evidence, None, (Reason("env-changed", given),) if given else ())
+            return Judgement(step, evidence, None, (Reason("env-changed", given),) if given else (), values=values)
         found = self._reasons(step, success, evidence, values)
-        return Judgement(step, evidence, success, tuple(_not_of_files(found, success) if is_vouched_for else found))
+        reasons = tuple(not_of_files(found, success) if is_vouched_for else found)
+        return Judgement(step, evidence, success, reasons, values=values)
 
     def _given_to(self, step: Step) -> list[str]:
         """Return the names of what was given on the command line and reaches a step."""
@@ -238,10 +238,10 @@ class World:
 
     def _reasons(self, step: Step, success: Success, evidence: Evidence, values: Mapping[str, str]) -> list[Reason]:
         before = ledgers.as_it_was_before(step, evidence, self.ledger, self._writers, self._is_as_it_was)
-        now = outputs_of(step, self._workflow.project, self.digests)
-        left = ledgers.outputs_as_left(step, now, self.ledger, self._writers)
+        left = ledgers.outputs_as_left(step, self.outputs_of(step), self.ledger, self._writers)
         ignores = self._workflow.smart.ignores_comments
-        reasons = differences(success, before, left, ignores_comments=ignores)
+        then, before = ledgers.without_own(step, success, before, self._declared)
+        reasons = differences(then, before, left, ignores_comments=ignores)
         if not reasons:
             # What a later step wrote over has to be made again before that step can run again.
             for later in self._next_writers(step, success):
@@ -311,10 +311,9 @@ class World:
             needed = self._by_number[number]
             success = self.ledger.get(needed.name)
             if needed.outputs:
-                now = outputs_of(needed, self._workflow.project, self.digests)
-                left = ledgers.outputs_as_left(needed, now, self.ledger, self._writers)
+                left = ledgers.outputs_as_left(needed, self.outputs_of(needed), self.ledger, self._writers)
                 found.update({f"{needed.name}: {path}": seen for path, seen in left.items()})
-                if len(left) < len(needed.outputs):
+                if not self._has_all(needed, left):
                     found[needed.name] = UNKNOWN
             else:
                 found[needed.name] = UNKNOWN if success is None else f"{success.run_id} {success.completed_at}"
@@ -373,7 +372,7 @@ class World:
             step,
             self._workflow.project,
             self.digests,
-            values={},
+            values=judgement.values,
             upstream={},
             path_variable=self._path_variable,
             left_out=self._left_out,
@@ -381,8 +380,8 @@ class World:
             programs=self._programs,
             given=self._given,
         )
-        outputs = outputs_of(step, self._workflow.project, self.digests)
-        if len(outputs) < len(step.outputs):
+        outputs = self.outputs_of(step)
+        if not self._has_all(step, outputs):
             return "what it made cannot be read: it counts for this run and for no later one"
         own = set(outputs)
         changed = [
@@ -391,8 +390,9 @@ class World:
             if before.inputs.get(path) != after.inputs.get(path) and path not in own and not _is_below(path, own)
         ]
         if changed or after.objections or before.manifest != after.manifest:
-            what = changed[0] if changed else "its script"
-            return f"{what} changed while it ran: what it did counts for this run and for no later one"
+            what = f"{changed[0] if changed else _what_changed(before, after)} changed while it ran"
+            what = after.objections[0] if after.objections and not changed else what
+            return f"{what}: what it did counts for this run and for no later one"
         upstream = {name: seen for name, seen in self._upstream(step).items() if name.partition(": ")[2] not in own}
         if upstream != {name: before.upstream.get(name) for name in upstream}:
             return "what it needs changed while it ran: what it did counts for this run and for no later one"
@@ -424,16 +424,10 @@ class World:
             self._quick.save(disk, facts_of(self._shared, self.ledger.raw_digest), self.ledger.is_kept)
 
 
-def _not_of_files(reasons: Sequence[Reason], success: Success) -> list[Reason]:
-    """Return the reasons to run a step whose inputs and script are as in the base, whatever they were at its success.
-
-    Where they were others then, what it left is not of the base.
-    """
-    of_files = [it for it in reasons if it.code == "script-changed" or it.code.startswith("input-")]
-    rest = [it for it in reasons if it not in of_files]
-    if of_files and (success.outputs or success.published or success.env):
-        rest.append(Reason("output-changed", f"what it left was made with something else ({of_files[0]})"))
-    return rest
+def _what_changed(before: Evidence, after: Evidence) -> str:
+    if before.manifest.get("content") != after.manifest.get("content"):
+        return "its script"
+    return f"its interpreter {one_line(after.manifest.get('program', ''))}"
 
 
 def ledger_name(workflow: Workflow, cache: str) -> str:
