@@ -365,3 +365,11 @@ def test_what_changed_while_a_step_ran_is_named(project: Project) -> None:
     result = project.run()
     assert "its interpreter" in result.stderr
     assert "tools/mine changed while it ran" in result.stderr
+
+
+def test_words_that_do_not_go_together_are_refused(project: Project) -> None:
+    project.file("workflow.yaml", "steps: [{name: s, inputs: [x], run: 'true'}]\n")
+    assert_helped(project.run("--no-smart", "--changed-since", "HEAD"), 2, "--no-smart", "--changed-since")
+    project.file("workflow.yaml", "smart:\n  base: main\nsteps: [{name: s, inputs: [x], run: 'true'}]\n")
+    for words in (("run",), ("lint",)):
+        assert_helped(project.run(*words), 2, "`base` goes with `changes: git`", "workflow.yaml:2")
