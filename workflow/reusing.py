@@ -10,8 +10,8 @@ from workflow.checkpoint.layout import CheckpointRoot
 from workflow.model import Choice, Decision, Workflow
 from workflow.opening import Opened, Options
 from workflow.planning.foresight import is_open
-from workflow.planning.ledger import forget
-from workflow.planning.world import World, ledger_name
+from workflow.planning.ledger import forget, name_of
+from workflow.planning.world import World
 
 
 def is_smart(options: Options, workflow: Workflow) -> bool:
@@ -54,7 +54,7 @@ def forget_unseen(
         world.runs_unseen(steps, disk)
     else:
         names = [step.name for step in steps if not step.outputs]
-        forget(root.cache, ledger_name(workflow, root.cache), names, disk)
+        forget(root.cache, name_of(workflow, root.cache), names, disk)
 
 
 def machine() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,9 @@ def test_a_step_that_leaves_nothing_is_skipped_whatever_it_saw_last(project: Pro
     git(project.path, "checkout", "in")
     project.run(*SINCE)
     assert project.executions == ["s"]
+    told = document(project.run("explain", "s", *SINCE, "--json"))
+    assert told["last_success"] is not None
+    assert [(reason["code"], reason["detail"]) for reason in told["reasons"]] == [("no_relevant_changes", "")]
 
 
 def test_an_output_that_was_emptied_is_made_again(copied: Project) -> None:
@@ -114,6 +118,41 @@ def test_what_a_step_of_this_run_writes_is_not_as_git_saw_it(project: Project, o
     assert project.executions == ["gen", "2"]
 
 
+def test_what_a_step_of_this_run_makes_for_the_first_time_is_foreseen(project: Project) -> None:
+    flow = (
+        "steps:\n"
+        "  - {name: gen, inputs: [src], outputs: [gen/new], run: 'cp src gen/new; echo gen >>ran.txt'}\n"
+        "  - {name: use, inputs: ['gen/*'], run: 'cat gen/* >>ran.txt'}\n"
+    )
+    committed(project, flow, "gen/new", src="1\n", gen__a="2\n")
+    plan = document(project.run("plan", *SINCE, "--json"))
+    assert [step["choice"] for step in plan["steps"]] == ["run", "run"]
+    project.run(*SINCE)
+    assert project.executions == ["gen", "2", "1"]
+
+
+@pytest.mark.parametrize("command", ["rm gen/a", "rm -r gen; mkdir gen; touch gen/.hidden"])
+def test_what_a_step_of_this_run_takes_away_is_missed(project: Project, command: str) -> None:
+    flow = (
+        "steps:\n"
+        f"  - {{name: gen, inputs: [src], outputs: [gen], run: '{command}; echo gen >>ran.txt'}}\n"
+        "  - {name: use, inputs: ['gen/*', other], run: 'echo use >>ran.txt'}\n"
+    )
+    committed(project, flow, src="1\n", gen__a="1\n", gen__b="1\n", other="1\n")
+    project.file("src", "2\n")
+    project.run(*SINCE)
+    assert project.executions == ["gen", "use"]
+
+
+def test_a_policy_that_git_does_not_know_counts(project: Project) -> None:
+    flow = "steps:\n  - {name: s, inputs: [in], env: {V: '1'}, run: 'echo $V >>ran.txt'}\n"
+    committed(project, flow, "mine.yaml", **{"in": "1\n"})
+    project.file("mine.yaml", "env: {V: '2'}\n")
+    result = project.run(*SINCE, "--policy", "mine.yaml")
+    assert result.returncode == 0, result.stderr
+    assert len(project.executions) == 1
+
+
 def test_an_empty_revision_is_none(copied: Project) -> None:
     assert_helped(copied.run("--changed-since", ""), 2, "git knows no revision")
 
@@ -162,13 +201,57 @@ def test_a_link_is_as_it_was_when_what_it_leads_to_is(project: Project) -> None:
     assert not is_untouched(path, "into/tracked")
 
 
-@pytest.mark.parametrize("pattern", ["{}/src/*.c", "link/*.c", "l*/*.c"])
+@pytest.mark.parametrize("pattern", ["{}/src/*.c", "link/*.c", "l*/*.c", "d*/link/*.c"])
 def test_a_file_that_was_deleted_behind_another_name_is_missed(project: Project, pattern: str) -> None:
-    (project.path / "link").symlink_to("src")
+    if pattern.startswith("d"):
+        (project.path / "deep").mkdir()
+        (project.path / "deep" / "link").symlink_to("../src")
+    else:
+        (project.path / "link").symlink_to("src")
     flow = f"steps:\n  - {{name: s, inputs: ['{pattern.format(project.path)}'], run: 'echo s >>ran.txt'}}\n"
     committed(project, flow, src__a="1\n", **{"src__a.c": "1\n", "src__b.c": "1\n"})
     project.run(*SINCE)
     assert project.executions == []
     os.unlink(project.path / "src" / "b.c")
+    project.run(*SINCE)
+    assert project.executions == ["s"]
+
+
+def taken_away(link: Path) -> None:
+    link.unlink()
+
+
+def led_elsewhere(link: Path) -> None:
+    link.unlink()
+    link.symlink_to("empty")
+
+
+def made_a_directory(link: Path) -> None:
+    link.unlink()
+    link.mkdir()
+
+
+@pytest.mark.parametrize("pattern", ["link/*.c", "l*/*.c", "**/*.c"])
+@pytest.mark.parametrize("change", [taken_away, led_elsewhere, made_a_directory])
+def test_files_behind_a_link_that_leads_elsewhere_are_missed(
+    project: Project, pattern: str, change: Callable[[Path], None]
+) -> None:
+    link = project.path / "link"
+    link.symlink_to("src")
+    flow = f"steps:\n  - {{name: s, inputs: ['{pattern}', other], run: 'echo s >>ran.txt'}}\n"
+    flow += "  - {name: t, inputs: [other, 'src/*.c'], run: 'echo t >>ran.txt'}\n"
+    committed(project, flow, other="1\n", empty__a="1\n", **{"src__a.c": "1\n"})
+    project.run(*SINCE)
+    assert project.executions == []
+    change(link)
+    project.run(*SINCE)
+    assert project.executions == ["s"]
+
+
+def test_a_tracked_file_that_is_left_out_of_the_work_tree_is_missed(project: Project) -> None:
+    flow = "steps:\n  - {name: s, inputs: ['src/*'], run: 'echo s >>ran.txt'}\n"
+    committed(project, flow, src__a="1\n", src__b="1\n")
+    git(project.path, "update-index", "--skip-worktree", "src/b")
+    os.unlink(project.path / "src" / "b")
     project.run(*SINCE)
     assert project.executions == ["s"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -121,3 +122,19 @@ def test_a_step_that_is_needed_since_is_noticed(tmp_path: Path, monkeypatch: pyt
     assert sandbox.run() == []
     sandbox.steps[0] = step(0, "x", inputs=(Input("in"),), outputs=("made", "in"))
     assert sandbox.reasons()["y"] == ["upstream-changed"]
+
+
+def test_a_needed_step_that_works_elsewhere_now_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "RECENT_NS", 20_000_000)
+    for name in ("one/made", "two/made", "own"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "in").write_bytes(b"1")
+    x = step(0, "x", inputs=(Input("../in"),), outputs=("made",), working_directory="one")
+    y = step(1, "y", inputs=(Input("own"),), outputs=("out",), needs=(0,))
+    sandbox = Sandbox(tmp_path, [x, y], {"x": joined("in", to="one/made"), "y": joined("own", to="out")})
+    assert sandbox.run() == ["x", "y"]
+    time.sleep(0.05)
+    assert sandbox.run() == []
+    sandbox.steps[0] = dataclasses.replace(x, working_directory="two")
+    assert set(sandbox.reasons()["y"]) == {"upstream-changed"}

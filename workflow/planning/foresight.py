@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from workflow.errors import one_line
 from workflow.model import Choice, Decision, Reason, Step, Workflow
-from workflow.planning.evidence import shown
+from workflow.planning import globs
+from workflow.planning.evidence import place_of, shown
 from workflow.planning.judgement import Judgement, reused
 from workflow.planning.visibility import Visibility
 from workflow.planning.world import World
@@ -42,11 +43,12 @@ def foresee(
         reasons = list(judgement.reasons)
         if not judgement.is_never:
             reasons += _upstream(step, judgement, running, remade, by_number)
+        if not reasons:
+            reasons += _to_come(step, remade, workflow.project)
         if reasons:
             told[number] = Decision(Choice.RUN, tuple(reasons))
             running[step.name] = step
-            base = os.path.join(workflow.project, step.working_directory)
-            made = [shown(workflow.project, os.path.normpath(os.path.join(base, name))) for name in step.outputs]
+            made = [shown(workflow.project, place_of(step, name, workflow.project)) for name in step.outputs]
             remade.update(dict.fromkeys((*made, *(judgement.success.outputs if judgement.success else ())), step))
             continue
         told[number] = Decision(Choice.REUSE, (reused(judgement),))
@@ -82,4 +84,17 @@ def _upstream(
         before[next(iter(running.values())).title] = None
     if not before:
         return []
+    return [Reason("upstream-changed", f"{one_line(title)} runs again") for title in before]
+
+
+def _to_come(step: Step, remade: Mapping[str, Step], project: str) -> list[Reason]:
+    """Return a reason for each step before this one that makes an input which is not there yet."""
+    base = os.path.join(project, step.working_directory)
+    patterns = [item.pattern for item in step.inputs]
+    before: dict[str, None] = {}
+    for path, maker in remade.items():
+        full = os.path.join(project, path)
+        if maker.number < step.number and not os.path.lexists(full):
+            if globs.is_meant(os.path.relpath(full, base), patterns):
+                before[maker.title] = None
     return [Reason("upstream-changed", f"{one_line(title)} runs again") for title in before]

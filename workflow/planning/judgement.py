@@ -18,6 +18,7 @@ class Judgement(NamedTuple):
     """What is known of one step: its world now, its last success if any, and every reason to run it.
 
     No reasons: it is reused. `is_never`: it could not be, whatever its world. `values` are the published ones it sees.
+    `is_of_base`: not its last success is what it is reused for, but the revision that git was asked about.
     """
 
     step: Step
@@ -26,12 +27,13 @@ class Judgement(NamedTuple):
     reasons: tuple[Reason, ...]
     is_never: bool = False
     values: Mapping[str, str] = NO_VALUES
+    is_of_base: bool = False
 
 
 def reused(judgement: Judgement) -> Reason:
     """Return the reason why a step is reused."""
     success = judgement.success
-    return NO_CHANGES if success is None else Reason(NO_CHANGES.code, f"as in {success.run_id}")
+    return NO_CHANGES if success is None or judgement.is_of_base else Reason(NO_CHANGES.code, f"as in {success.run_id}")
 
 
 def said(reasons: Sequence[Reason]) -> str:

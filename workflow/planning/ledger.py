@@ -22,10 +22,21 @@ from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import FORMAT_VERSION
 from workflow.checkpoint.marker import quote, unquote
 from workflow.errors import NotRecordedError
-from workflow.model import Step
-from workflow.planning.evidence import UNKNOWN, Evidence, Success, success_document, success_of
+from workflow.model import Step, Workflow
+from workflow.planning.evidence import UNKNOWN, Evidence, Success, bytes_digest, success_document, success_of
 
 LARGEST_BEGUN_BYTES = 4 << 20
+
+
+def name_of(workflow: Workflow, cache: str) -> str:
+    """Return the name by which successes are kept.
+
+    Runs beside a project move with it; where those of many projects lie together, each has its own.
+    """
+    project = os.path.realpath(workflow.project)
+    if os.path.realpath(cache).startswith(f"{project}/"):
+        return workflow.name
+    return f"{bytes_digest(os.fsencode(project))[7:39]} {workflow.name}"
 
 
 def path_of(directory: str, workflow_name: str) -> str:

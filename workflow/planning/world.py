@@ -21,7 +21,6 @@ from workflow.planning.evidence import (
     Evidence,
     Programs,
     Success,
-    bytes_digest,
     differences,
     gather,
     never,
@@ -67,7 +66,7 @@ class World:
         self._left_out = frozenset(left_out)
         self._unchanged = unchanged
         self.digests = Digests(os.path.join(cache, "digests"), machine)
-        self.ledger = Ledger(cache, ledger_name(workflow, cache))
+        self.ledger = Ledger(cache, ledgers.name_of(workflow, cache))
         # With git as evidence nothing is kept of what stat says.
         self._quick = None if unchanged is not None else self._quick_looks(cache, machine)
         self._by_number = {step.number: step for step in workflow.steps}
@@ -75,6 +74,7 @@ class World:
         self._programs: Programs = {}
         self._found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
         self._has_run: set[str] = set()
+        self._made: set[str] = set()
         self._at_risk: dict[int, bool] = {}
 
     def _quick_looks(self, cache: str, machine: str) -> QuickLooks:
@@ -82,7 +82,7 @@ class World:
         settings = (machine, str(workflow.smart.ignores_comments), workflow.project, workflow.name)
         shared = facts_of(*(os.fsencode(it) for it in settings), mapping_bytes(self._given))
         self._shared = shared
-        path = ledgers.path_of(cache, ledger_name(workflow, cache)).removesuffix(".json") + ".quick"
+        path = ledgers.path_of(cache, ledgers.name_of(workflow, cache)).removesuffix(".json") + ".quick"
         found = QuickLooks(path, workflow.project, facts_of(shared, self.ledger.raw_digest))
         for name in self.ledger.begun_before:
             found.drop(name)
@@ -167,7 +167,9 @@ class World:
         names = os.fsencode("\0".join("\0".join(pair) for pair in found))
         # What it needs is no part of its manifest, and what is looked at of that is no part of what it declares.
         needed = [self._by_number[number] for number in step.needs or ()]
-        made = os.fsencode("\0".join(f"{it.name}\0{name}" for it in needed for name in (*it.outputs, "")))
+        made = os.fsencode(
+            "\0".join("\0".join((it.name, it.working_directory, str(len(it.outputs)), *it.outputs)) for it in needed)
+        )
         return facts_of(fingerprint(manifest(step)).encode("ascii"), names, mapping_bytes(values), made)
 
     def _keep(self, looks: QuickLooks, judgement: Judgement, values: Mapping[str, str], at_ns: int) -> None:
@@ -228,7 +230,7 @@ class World:
             return Judgement(step, evidence, None, (Reason("env-changed", given),) if given else (), values=values)
         found = self._reasons(step, success, evidence, values)
         reasons = tuple(not_of_files(found, success) if is_vouched_for else found)
-        return Judgement(step, evidence, success, reasons, values=values)
+        return Judgement(step, evidence, success, reasons, values=values, is_of_base=len(reasons) < len(found))
 
     def _given_to(self, step: Step) -> list[str]:
         """Return the names of what was given on the command line and reaches a step."""
@@ -323,11 +325,17 @@ class World:
         """Return whether git vouches for a step, and no step before it made anything of its world in this pass."""
         if any(self._by_number[number].name in self._has_run for number in step.needs or ()):
             return False
-        ran = [self._by_name[name] for name in self._has_run]
-        made = {os.path.realpath(self._place_of(it, name)) for it in ran for name in it.outputs}
-        return unchanged.vouches_for(step, evidence, self._workflow.project, self._workflow.source, made)
+        workflow = self._workflow
+        written = [workflow.source if step.script is None else step.script]
+        written += [] if workflow.policy is None else [workflow.policy]
+        return unchanged.vouches_for(step, evidence, workflow.project, written, self._made)
 
     # ------------------------------------------------------------------ what happens
+
+    def _runs(self, step: Step) -> None:
+        self._has_run.add(step.name)
+        if self._unchanged is not None:
+            self._made.update(os.path.realpath(self._place_of(step, name)) for name in step.outputs)
 
     def begins(self, step: Step, disk: Disk) -> None:
         """Note that a step runs: until it has succeeded, nothing is known of it, even if we die."""
@@ -338,7 +346,7 @@ class World:
         if self.ledger.get(step.name) is not None:
             # Of a step that makes no file nothing would tell that it ran: even a power cut must not hide it.
             self.ledger.begin(step.name, disk, sync=not step.outputs)
-        self._has_run.add(step.name)
+        self._runs(step)
         self._at_risk.clear()
 
     def runs_unseen(self, steps: Iterable[Step], disk: Disk) -> None:
@@ -346,7 +354,7 @@ class World:
         for step in steps:
             if not step.outputs:
                 self.begins(step, disk)
-            self._has_run.add(step.name)
+            self._runs(step)
 
     def ends(
         self,
@@ -366,6 +374,7 @@ class World:
         """
         step, before = judgement.step, judgement.evidence
         self._at_risk.clear()
+        self._runs(step)  # what it made may be a link now
         if status is not Status.SUCCEEDED or judgement.is_never:
             return ""
         after = gather(
@@ -428,17 +437,6 @@ def _what_changed(before: Evidence, after: Evidence) -> str:
     if before.manifest.get("content") != after.manifest.get("content"):
         return "its script"
     return f"its interpreter {one_line(after.manifest.get('program', ''))}"
-
-
-def ledger_name(workflow: Workflow, cache: str) -> str:
-    """Return the name by which successes are kept.
-
-    Runs beside a project move with it; where those of many projects lie together, each has its own.
-    """
-    project = os.path.realpath(workflow.project)
-    if _is_below(os.path.realpath(cache), [project]):
-        return workflow.name
-    return f"{bytes_digest(os.fsencode(project))[7:39]} {workflow.name}"
 
 
 def _is_below(path: str, directories: Collection[str]) -> bool:
