@@ -21,10 +21,10 @@ from workflow.planning.fingerprint import fingerprint, manifest
 from workflow.planning.foresight import foresee
 from workflow.planning.going_back import going_back, sentence, take_back
 from workflow.planning.held_outputs import hold_outputs, missing_notice
+from workflow.planning.judgement import Judgement
 from workflow.planning.picture import Picture, picture
 from workflow.planning.record import nothing_recorded, read_record
 from workflow.planning.recovery_plan import recovery_of
-from workflow.planning.world import Judgement
 from workflow.reporting.waiting import approve_command
 from workflow.reusing import is_smart, world_of
 from workflow.session import environment, project_directory
@@ -50,7 +50,7 @@ def plan_of(options: Options, *, with_evidence: bool = True) -> dict[str, Any]:
     decisions = decide(workflow.steps, order, recorded.facts, opened.request, recorded.markers)
     judgements: dict[int, Judgement] = {}
     if is_smart(options, workflow):
-        world = world_of(options, workflow, opened.root, environment())
+        world = world_of(options, opened, environment())
         decisions, judgements = foresee(world, workflow, order, decisions, with_evidence=with_evidence)
         notices += world.problems_met
     notices += writers.sentences(writers.written_by_many(workflow.steps))

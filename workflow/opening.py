@@ -259,6 +259,11 @@ def _opened(
             "--only names the steps to run, --from-step and --until a stretch of them: they cannot both be",
             help="give --only, or --from-step and --until",
         )
+    if options.is_smart is False and options.changed_since is not None:
+        raise UsageError(
+            "--no-smart runs every step and --changed-since reuses some: they cannot both be",
+            help="give one of them",
+        )
     request = Request(
         step_number(workflow, options.from_step) if options.from_step is not None else None,
         step_number(workflow, options.until) if options.until is not None else None,
@@ -419,7 +424,7 @@ def step_number(workflow: Workflow, name: str) -> int:
             return step.number
     for step in workflow.steps:
         script = os.path.basename(step.script or "")
-        if name in (script, os.path.splitext(script)[0], step.title):
+        if name and name in (script, os.path.splitext(script)[0], step.title):
             return step.number
     digits = name.removeprefix("step_")
     # ASCII only, and not beyond what can be a number: int() takes more than that, or raises.

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import CheckpointRoot
 from workflow.model import Choice, Decision, Workflow
-from workflow.opening import Options
+from workflow.opening import Opened, Options
 from workflow.planning.foresight import is_open
-from workflow.planning.ledger import forget
-from workflow.planning.world import World, ledger_name
+from workflow.planning.ledger import forget, name_of
+from workflow.planning.world import World
 
 
 def is_smart(options: Options, workflow: Workflow) -> bool:
@@ -21,15 +21,18 @@ def is_smart(options: Options, workflow: Workflow) -> bool:
     return workflow.smart.enabled or options.changed_since is not None
 
 
-def world_of(options: Options, workflow: Workflow, root: CheckpointRoot, environ: Mapping[str, str]) -> World:
+def world_of(options: Options, opened: Opened, environ: Mapping[str, str]) -> World:
     """Return what the steps of a workflow are held against. Raises UsageError where git is asked and cannot answer."""
+    workflow, root = opened.workflow, opened.root
     unchanged = None
     if options.changed_since is not None or workflow.smart.changes == "git":
         from workflow.planning.git_changes import unchanged_since
 
-        unchanged = unchanged_since(workflow.project, options.changed_since or workflow.smart.base)
+        base = workflow.smart.base if options.changed_since is None else options.changed_since
+        unchanged = unchanged_since(workflow.project, base)
     left_out = (root.path, os.path.join(workflow.project, ".git"))
-    return World(workflow, root.cache, machine(), environ.get("PATH"), left_out, unchanged, options.extra_environment)
+    given = options.extra_environment
+    return World(workflow, root.cache, machine(), environ.get("PATH"), left_out, unchanged, given, opened.params)
 
 
 def candidates(decisions: Mapping[int, Decision]) -> set[int]:
@@ -51,7 +54,7 @@ def forget_unseen(
         world.runs_unseen(steps, disk)
     else:
         names = [step.name for step in steps if not step.outputs]
-        forget(root.cache, ledger_name(workflow, root.cache), names, disk)
+        forget(root.cache, name_of(workflow, root.cache), names, disk)
 
 
 def machine() -> str:

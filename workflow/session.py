@@ -132,7 +132,7 @@ def _go(
 ) -> int:
     now_at = time.time()
     # Before anything is made: git may have something to say against it.
-    world = world_of(options, opened.workflow, opened.root, os.environ) if is_smart(options, opened.workflow) else None
+    world = world_of(options, opened, os.environ) if is_smart(options, opened.workflow) else None
     layout = opened.layout or _create(opened, disk, now_at)
     lock = opened.lock or locks.acquire_run(layout)
     try:

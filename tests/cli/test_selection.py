@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.support import document, tree
+from tests.cli.support import assert_helped, document, tree
 from tests.conftest import Project
 
 
@@ -20,6 +20,14 @@ def test_a_step_is_named_by_number_or_name(project: Project, name: str) -> None:
     project.steps(4)
     assert project.run("-q", "--only", name).returncode == 0
     assert project.executions == ["02"]
+
+
+@pytest.mark.parametrize("words", [("run", "--from-step", ""), ("run", "--only", ""), ("explain", "")])
+def test_an_empty_name_names_no_step(project: Project, words: tuple[str, ...]) -> None:
+    """Not even one whose text stands in workflow.yaml, and that has no script."""
+    project.file("workflow.yaml", "steps: [{name: s, run: 'echo s >>ran.txt'}]\n")
+    assert_helped(project.run(*words), 2, "a step is named by its number or its name")
+    assert project.executions == []
 
 
 def test_until_ends_with_that_step_and_the_rest_stays_to_be_done(project: Project) -> None:

@@ -42,6 +42,15 @@ def test_everything_else_counts(edited: bytes) -> None:
         b"echo a \\\n# content\n",
         b"x=\"$(echo '\"')\" y='\n# content\n'\n",
         b"echo \"it's\" '\n# content\n'\n",
+        b"x=${y:-\n# content\n}\n",
+        b"echo } ${y:-\n# content\n}\n",
+        b'echo "${y:-"}"\n# content\n}"\n',
+        b"x=${y:-'}'\n# content\n}\n",
+        b"x=${y:-\\}\n# content\n}\n",
+        b"x=${y:-$(echo })\n# content\n}\n",
+        b"x=${y:-`echo }`\n# content\n}\n",
+        b"x=${y:-<(echo })\n# content\n}\n",
+        b"x=${y:- # \n# content\n}\n",
     ],
 )
 def test_where_a_comment_may_be_content_nothing_is_said(text: bytes) -> None:
@@ -50,9 +59,11 @@ def test_where_a_comment_may_be_content_nothing_is_said(text: bytes) -> None:
 
 def test_quotes_that_end_on_their_line_are_certain() -> None:
     assert code_digest(b'echo "it\'s" \'a "b"\' \\\' \\"\n# note\n') is not None
+    assert code_digest(b'echo ${x:-${y}} "${x:-"a"}" ${x#"$y"} ${#x} {a} # ${\n# note\n') is not None
 
 
 TEXTS = ["echo a", "# note", "x='", "'", 'y="', '"', "echo \\", "cat <<E", "E", "echo '#'", "  # deep", "", "echo $x$y"]
+TEXTS += ["echo ${z:-", "}", 'echo "${z:-"', '}"', "echo ${z:-}", "echo } ${z:-a${z:-}"]
 LINES = strategies.sampled_from(TEXTS)
 
 

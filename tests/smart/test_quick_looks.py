@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -86,3 +87,54 @@ def test_a_step_that_was_begun_since_is_not_known(known: Sandbox) -> None:
     world = known.world()
     world.begins(known.steps[0], known.disk)
     assert known.reasons() == {"s": ["never-run"]}
+
+
+def test_a_file_in_a_directory_that_was_not_there_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "RECENT_NS", 20_000_000)
+    (tmp_path / "packages" / "a" / "src").mkdir(parents=True)
+    (tmp_path / "packages" / "a" / "src" / "x").write_bytes(b"1")
+    (tmp_path / "packages" / "b").mkdir()
+    one = step(0, "s", inputs=(Input("packages/*/src/**"),), outputs=("out",))
+    sandbox = Sandbox(tmp_path, [one], {"s": joined("packages/a/src/x", to="out")})
+    assert sandbox.run() == ["s"]
+    time.sleep(0.05)
+    assert sandbox.run() == []
+    assert is_quick(sandbox)
+    (tmp_path / "packages" / "b" / "src").mkdir()
+    (tmp_path / "packages" / "b" / "src" / "y").write_bytes(b"2")
+    assert sandbox.reasons() == {"s": ["input-new"]}
+
+
+def test_a_step_that_is_needed_since_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "RECENT_NS", 20_000_000)
+    (tmp_path / "in").write_bytes(b"1")
+    x = step(0, "x", inputs=(Input("in"),), outputs=("made",))
+    y = step(1, "y", inputs=(Input("own"),), outputs=("out",))
+    (tmp_path / "own").write_bytes(b"1")
+    sandbox = Sandbox(tmp_path, [x, y], {"x": joined("in", to="made"), "y": joined("own", to="out")})
+    assert sandbox.run() == ["x", "y"]
+    time.sleep(0.05)
+    assert sandbox.run() == []
+    sandbox.steps[1] = step(1, "y", inputs=(Input("own"),), outputs=("out",), needs=(0,))
+    assert sandbox.reasons() == {"x": [], "y": ["upstream-changed"]}
+    assert sandbox.run() == ["y"]
+    time.sleep(0.05)
+    assert sandbox.run() == []
+    sandbox.steps[0] = step(0, "x", inputs=(Input("in"),), outputs=("made", "in"))
+    assert sandbox.reasons()["y"] == ["upstream-changed"]
+
+
+def test_a_needed_step_that_works_elsewhere_now_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "RECENT_NS", 20_000_000)
+    for name in ("one/made", "two/made", "own"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "in").write_bytes(b"1")
+    x = step(0, "x", inputs=(Input("../in"),), outputs=("made",), working_directory="one")
+    y = step(1, "y", inputs=(Input("own"),), outputs=("out",), needs=(0,))
+    sandbox = Sandbox(tmp_path, [x, y], {"x": joined("in", to="one/made"), "y": joined("own", to="out")})
+    assert sandbox.run() == ["x", "y"]
+    time.sleep(0.05)
+    assert sandbox.run() == []
+    sandbox.steps[0] = dataclasses.replace(x, working_directory="two")
+    assert set(sandbox.reasons()["y"]) == {"upstream-changed"}

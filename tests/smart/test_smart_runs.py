@@ -334,3 +334,43 @@ def test_what_resume_sh_ran_is_not_known_as_the_success_before_it(project: Proje
     (project.path / "broken").unlink()
     assert project.run().returncode == 0
     assert project.executions == ["s", "s"]
+
+
+# ------------------------------------------------------------------ what a step was held against when it ended
+
+
+def test_a_step_that_gets_its_path_from_another_counts(project: Project) -> None:
+    tool = project.script("tools/mine", '#!/bin/sh\nexec sh "$@"\n')
+    project.file(
+        "workflow.yaml",
+        "smart: true\nsteps:\n"
+        f"  - {{name: path, inputs: [x], run: 'echo PATH={tool.parent}:$PATH >>$WORKFLOW_ENV'}}\n"
+        "  - {name: s, inputs: [x], shell: mine, run: 'echo s >>ran.txt'}\n",
+    )
+    project.file("x", "1")
+    for _ in range(2):
+        result = project.run()
+        assert result.returncode == 0, result.stderr
+        assert "counts for this run" not in result.stderr
+    assert project.executions == ["s"]
+
+
+def test_what_changed_while_a_step_ran_is_named(project: Project) -> None:
+    project.script("tools/mine", '#!/bin/sh\nexec sh "$@"\n')
+    project.file(
+        "workflow.yaml",
+        "smart: true\n"
+        "steps: [{name: s, inputs: [x], shell: tools/mine, run: 'echo : >>tools/mine; echo s >>ran.txt'}]\n",
+    )
+    project.file("x", "1")
+    result = project.run()
+    assert "its interpreter" in result.stderr
+    assert "tools/mine changed while it ran" in result.stderr
+
+
+def test_words_that_do_not_go_together_are_refused(project: Project) -> None:
+    project.file("workflow.yaml", "steps: [{name: s, inputs: [x], run: 'true'}]\n")
+    assert_helped(project.run("--no-smart", "--changed-since", "HEAD"), 2, "--no-smart", "--changed-since")
+    project.file("workflow.yaml", "smart:\n  base: main\nsteps: [{name: s, inputs: [x], run: 'true'}]\n")
+    for words in (("run",), ("lint",)):
+        assert_helped(project.run(*words), 2, "`base` goes with `changes: git`", "workflow.yaml:2")

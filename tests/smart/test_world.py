@@ -200,6 +200,7 @@ def test_a_runner_that_died_while_a_step_ran_knows_nothing_of_it(chain: Sandbox)
     ("words", "why"),
     [
         ({}, "neither inputs nor outputs"),
+        ({"inputs": (Input("!a"),)}, "neither inputs nor outputs"),
         ({"inputs": (Input("a"),), "side_effects": "external"}, "external"),
         ({"inputs": (Input("a"),), "interactive": True}, "interactive"),
     ],

@@ -50,6 +50,7 @@ def build(
     grouped = groups.groups(raw.steps, numbers, names, problems, is_whole=is_whole and is_unique)
     needed = needs.needs(raw.steps, numbers, names, grouped, variants, problems, is_whole=is_whole, is_unique=is_unique)
     time_limit_s, limits = rules.limits(raw, problems)
+    smart = options.smart(raw, problems)
     steps: list[Step] = []
     for index, one in enumerate(raw.steps):
         step = _step(
@@ -79,7 +80,7 @@ def build(
         limits=limits,
         policy=None if policy is None else policy.path,
         said_at=settings.said_at(raw.top),
-        smart=options.smart(raw.values),
+        smart=smart,
     )
 
 

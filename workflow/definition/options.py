@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workflow.definition.files import absolute_path, near_help, shown_path
-from workflow.definition.raw import RawStep
+from workflow.definition.raw import RawStep, RawWorkflow
 from workflow.errors import Problem, one_line
 from workflow.model import Input, Smart
 
@@ -102,11 +102,14 @@ def inputs(raw: RawStep) -> tuple[Input, ...]:
     )
 
 
-def smart(values: Mapping[str, Any]) -> Smart:
+def smart(raw: RawWorkflow, problems: list[Problem]) -> Smart:
     """Return what the word `smart` at the top says."""
-    said = values.get("smart", False)
+    said = raw.values.get("smart", False)
     if isinstance(said, bool):
         return Smart(enabled=said)
+    if raw.top is not None and "base" in said and said.get("changes") != "git":
+        place = raw.top.at(["smart"]).key("base")
+        problems.append(place.problem("`base` goes with `changes: git`", "add `changes: git`, or take `base` out"))
     return Smart(
         enabled=said.get("enabled", True),
         ignores_comments=said.get("comments") == "ignore",

@@ -21,10 +21,10 @@ from workflow.execution.reuse import Looked, Remark, Reuse
 from workflow.execution.slots import Slots
 from workflow.execution.telling import Teller
 from workflow.model import NO_RULES, Attempt, Decision, Failure, Reason, Status, Step
+from workflow.planning.judgement import said
 from workflow.planning.record import Recorded
 from workflow.planning.schedule import Schedule
 from workflow.planning.visibility import Visibility
-from workflow.planning.world import said
 
 
 class Course:

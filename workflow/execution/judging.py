@@ -12,7 +12,7 @@ from workflow.execution import in_hand, outcome, processes, retrying
 from workflow.execution.in_hand import InHand
 from workflow.execution.ladder import KILL
 from workflow.model import Attempt, Failure, Status
-from workflow.planning.world import Judgement, reused
+from workflow.planning.judgement import Judgement, reused
 
 Manifests = Mapping[int, tuple[str, dict[str, str]]]
 KILLED = 128 + 9

@@ -17,7 +17,8 @@ from workflow.checkpoint.records import StepRecord
 from workflow.errors import one_line
 from workflow.model import Reason, Status, Step
 from workflow.planning.evidence import Evidence
-from workflow.planning.world import Judgement, World
+from workflow.planning.judgement import Judgement
+from workflow.planning.world import World
 
 
 class Looked(NamedTuple):

@@ -6,7 +6,6 @@ from typing import Any
 
 from workflow.opening import Options, open_run, step_number
 from workflow.planning.decision import decide
-from workflow.planning.evidence import outputs_of
 from workflow.planning.explanation import explanation
 from workflow.planning.foresight import foresee
 from workflow.planning.record import nothing_recorded
@@ -22,13 +21,12 @@ def explain(options: Options, step_name: str) -> tuple[dict[str, Any], list[str]
     opened = open_run(options, project_directory(), environment(), to_run=False)
     workflow = opened.workflow
     number = step_number(workflow, step_name)
-    world = world_of(options, workflow, opened.root, environment())
+    world = world_of(options, opened, environment())
     recorded = nothing_recorded(workflow)
     decisions = decide(workflow.steps, opened.order, recorded.facts, opened.request, recorded.markers)
     # Only what comes before it has a say.
     before = opened.order[: opened.order.index(number) + 1]
     told, judgements = foresee(world, workflow, before, decisions)
     judgement = judgements[number]
-    outputs = outputs_of(judgement.step, workflow.project, world.digests)
-    document = explanation(judgement, told[number], outputs, world.writers_of_many())
+    document = explanation(judgement, told[number], world.outputs_of(judgement.step), world.writers_of_many())
     return document, world.problems

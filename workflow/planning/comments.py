@@ -56,6 +56,7 @@ def _is_whole(line: bytes) -> bool:
         return False  # quotes inside substitutions inside quotes: only a shell knows
     quote = 0
     at = 0
+    opened: list[int] = []  # the `${` that are not closed yet, each as the quote it stands in
     while at < len(line):
         char = line[at]
         if quote == 39:  # nothing is special between single quotes
@@ -63,11 +64,18 @@ def _is_whole(line: bytes) -> bool:
                 quote = 0
         elif char == 92:
             at += 1
+        elif line.startswith(b"${", at):
+            opened.append(quote)
+            at += 1
+        elif opened and char in b"`(":
+            return False  # a brace in it may not be ours
+        elif opened and char == 125 and quote == opened[-1]:
+            opened.pop()
         elif char == 34:
             quote = 0 if quote else 34
         elif char == 39 and not quote:
             quote = 39
-        elif char == 35 and not quote and (at == 0 or line[at - 1] in b" \t;&|("):
+        elif char == 35 and not quote and not opened and (at == 0 or line[at - 1] in b" \t;&|("):
             return True  # a comment behind the command: it stays part of the line
         at += 1
-    return quote == 0
+    return quote == 0 and not opened

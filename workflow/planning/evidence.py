@@ -146,7 +146,7 @@ def gather(
     expanded = globs.expand(base, [item.pattern for item in step.inputs], left_out)
     inputs: dict[str, str] = {}
     fulls: list[str] = []
-    for path in expanded.paths:
+    for path in (it.removeprefix("./") for it in expanded.paths):  # as below the pattern `.`
         # As it stands where that is the same: there may be ten thousand of them.
         is_plain = base == project and not path.startswith(("/", ".."))
         full = f"{base}/{path}" if is_plain else os.path.normpath(os.path.join(base, path))
@@ -180,29 +180,48 @@ def path_in_force(
     return values.get("PATH") or given.get("PATH") or path_variable
 
 
-def outputs_of(step: Step, project: str, digests: Digests) -> dict[str, str]:
-    """Return what a step's declared outputs are now; an output that cannot be read is left out."""
-    found = {}
-    base = os.path.join(project, step.working_directory)
+def outputs_of(step: Step, project: str, digests: Digests, below: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return what a step's declared outputs are now; an output that cannot be read is left out.
+
+    `below` are the declared outputs, of any step, that lie below a path. Where such a path is an output of this step,
+    each of them has an entry of its own and no part in that of the directory: a step that edits one of them has left
+    the rest as it was.
+    """
+    found: dict[str, str] = {}
     for name in step.outputs:
-        full = os.path.normpath(os.path.join(base, name))
+        full = place_of(step, name, project)
         try:
-            seen = digests.of(full).text
-            if seen == "directory" or (seen.startswith("link:") and os.path.isdir(full)):
-                seen = f"{seen}:{_tree(full, digests)}"
-            found[shown(project, full)] = seen
+            seen = {path: _output(path, digests, below.get(path, ())) for path in (full, *below.get(full, ()))}
         except UnreadableError:
             continue
+        found.update({shown(project, path): text for path, text in seen.items()})
     return found
 
 
-def _tree(directory: str, digests: Digests) -> str:
+def place_of(step: Step, name: str, project: str) -> str:
+    """Return the absolute path of an output by the name that the step has for it."""
+    return os.path.normpath(os.path.join(project, step.working_directory, name))
+
+
+def _output(path: str, digests: Digests, apart: Sequence[str]) -> str:
+    seen = digests.of(path).text
+    if seen == "directory" or (seen.startswith("link:") and os.path.isdir(path)):
+        return f"{seen}:{_tree(path, digests, [os.path.relpath(it, path) for it in apart])}"
+    return seen
+
+
+def _tree(directory: str, digests: Digests, apart: Sequence[str]) -> str:
     hasher = blake3()
     expanded = globs.expand(directory, ["."])
     if expanded.unreadable:
         raise UnreadableError(0, "a directory in it cannot be read", directory)
+    prefixes = tuple(f"./{path}/" for path in apart)
     for path in expanded.paths:
+        if f"{path}/".startswith(prefixes):
+            continue
         seen = digests.of(os.path.join(directory, path))
+        if seen.text == "directory" and path != "." and any(it.startswith(f"{path}/") for it in prefixes):
+            continue  # made, it may be, for what stands apart
         hasher.update(f"{path}\0{seen.text}\0".encode("utf-8", "surrogateescape"))
     return f"tree:{hasher.hexdigest()}"
 
@@ -276,7 +295,7 @@ def never(step: Step) -> Sequence[str]:
         return ("its `if` is asked each time",)
     if step.rules.repeat is not None:
         return ("it is repeated: a resume goes on with the rounds of before",)
-    if not step.inputs and not step.outputs:
+    if not step.outputs and all(item.pattern.startswith("!") for item in step.inputs):
         return ("it declares neither inputs nor outputs",)
     return ()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workflow.model import Decision
-from workflow.planning.world import Judgement
+from workflow.planning.judgement import Judgement
 
 MOST_DIFF_LINES = 400
 

@@ -65,6 +65,16 @@ def is_meant(path: str, patterns: Sequence[str]) -> bool:
     )
 
 
+def may_lead_through(path: str, patterns: Sequence[str]) -> bool:
+    """Return whether a path, relative to their base, may stand on the way to what patterns mean, or is meant itself."""
+    return any(_after(_parts(path), _parts(it)) != frozenset() for it in patterns if not it.startswith("!"))
+
+
+def fixed_part(pattern: str) -> str:
+    """Return the path that a pattern begins with, up to the first name that stands for many."""
+    return pattern[: found.start()].rpartition("/")[0] if (found := MAGIC.search(pattern)) else pattern
+
+
 class _Walk:
     def __init__(self, base: str, left_out: frozenset[str]) -> None:
         self.base = base
@@ -77,8 +87,7 @@ class _Walk:
 
     def enter_what_is_named(self, pattern: str) -> None:
         """Let a pattern that begins with the name of a directory that is left out look into it."""
-        fixed = pattern[: found.start()].rpartition("/")[0] if (found := MAGIC.search(pattern)) else pattern
-        path = os.path.normpath(os.path.join(self.base, fixed))
+        path = os.path.normpath(os.path.join(self.base, fixed_part(pattern)))
         self._entered = {it for it in self._left_out if path == it or path.startswith(f"{it}/")}
 
     def match(self, pattern: str) -> None:
@@ -109,6 +118,7 @@ class _Walk:
         if not MAGIC.search(head):
             path = f"{at}/{head}" if at not in ("", "/") else at + head
             if rest:
+                self.has_links = self.has_links or os.path.islink(os.path.join(self.base, path))
                 self._below(path, rest, above)
             else:
                 full = os.path.join(self.base, path)
@@ -129,6 +139,8 @@ class _Walk:
     def _any_depth(self, at: str, rest: Sequence[str], above: tuple[tuple[int, int], ...]) -> None:
         chain = self._chain(at, above)
         if chain is None:
+            # Where a directory may come to be, that there is none yet is a fact, too.
+            self.looked.append(os.path.join(self.base, at))
             return
         if rest:
             self._below(at, rest, chain)
@@ -193,14 +205,19 @@ def _name_matcher(segment: str) -> Callable[[str], bool]:
 @cache
 def _matcher(pattern: str) -> Callable[[str], bool]:
     """Return whether a path is one that the pattern names, or lies below it; names match as they do in `expand`."""
-    segments = [it for it in os.path.normpath(pattern).split("/") if it not in ("", ".")]
-    return lambda path: _is_named([it for it in os.path.normpath(path).split("/") if it not in ("", ".")], segments)
+    segments = _parts(pattern)
+    return lambda path: _after(_parts(path), segments) is None
 
 
-def _is_named(names: Sequence[str], segments: Sequence[str]) -> bool:
-    reached = {0}  # how many segments are used up, in every way there is
+def _parts(path: str) -> list[str]:
+    return [it for it in os.path.normpath(path).split("/") if it not in ("", ".")]
+
+
+def _after(names: Sequence[str], segments: Sequence[str]) -> frozenset[int] | None:
+    """Return how many segments may be used up after these names, in every way there is; None: they are named, all."""
+    reached = frozenset([0])
     if not segments:
-        return True
+        return None
     for name in names:
         following = set()
         for position in reached:
@@ -209,14 +226,14 @@ def _is_named(names: Sequence[str], segments: Sequence[str]) -> bool:
                 if not name.startswith("."):
                     following.add(at)
                     if at == len(segments) - 1:
-                        return True
+                        return None
                 at += 1
             if at < len(segments) and segments[at] != "**" and _segment_matches(segments[at], name):
                 following.add(at + 1)
         if len(segments) in following:
-            return True
-        reached = following
-    return False
+            return None
+        reached = frozenset(following)
+    return reached
 
 
 def _segment_matches(segment: str, name: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -22,11 +22,21 @@ from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import FORMAT_VERSION
 from workflow.checkpoint.marker import quote, unquote
 from workflow.errors import NotRecordedError
-from workflow.model import Step
-from workflow.planning.digests import ABSENT
-from workflow.planning.evidence import Evidence, Success, success_document, success_of
+from workflow.model import Step, Workflow
+from workflow.planning.evidence import UNKNOWN, Evidence, Success, bytes_digest, success_document, success_of
 
 LARGEST_BEGUN_BYTES = 4 << 20
+
+
+def name_of(workflow: Workflow, cache: str) -> str:
+    """Return the name by which successes are kept.
+
+    Runs beside a project move with it; where those of many projects lie together, each has its own.
+    """
+    project = os.path.realpath(workflow.project)
+    if os.path.realpath(cache).startswith(f"{project}/"):
+        return workflow.name
+    return f"{bytes_digest(os.fsencode(project))[7:39]} {workflow.name}"
 
 
 def path_of(directory: str, workflow_name: str) -> str:
@@ -228,11 +238,15 @@ def as_it_was_before(
             continue
         earlier = [name for name in line if _order(name, ledger) < success.step and name != step.name]
         if not earlier:
-            inputs[path] = success.inputs.get(path, ABSENT.text)
+            if path in success.inputs:
+                inputs[path] = success.inputs[path]
+            else:  # nothing was there, and nothing named it
+                del inputs[path]
             continue
         before = ledger.get(earlier[-1])
         if before is not None and is_reused(earlier[-1]):
-            inputs[path] = before.outputs[path]
+            # It may have run meanwhile and make that path no more.
+            inputs[path] = before.outputs.get(path, UNKNOWN)
     return evidence._replace(inputs=inputs)
 
 
@@ -250,6 +264,36 @@ def outputs_as_left(
         if last is not None and line[-1] != step.name and last.outputs.get(path) == seen and path in success.outputs:
             found[path] = success.outputs[path]
     return found
+
+
+def without_own(
+    step: Step, success: Success, now: Evidence, declared: Mapping[str, Collection[str]]
+) -> tuple[Success, Evidence]:
+    """Leave out of both the inputs at and below what the step itself makes: the digests of its outputs tell of them.
+
+    `declared` are all outputs with the names of the steps that make them. In what another step makes, too, each file
+    is compared: what that step left is what this one begins with.
+    """
+    own = set(success.outputs)
+    prefixes = tuple(f"{path}/" for path in own)
+
+    def is_own(path: str) -> bool:
+        is_made = False
+        while path:
+            if any(name != step.name for name in declared.get(path, ())):
+                return False
+            is_made = is_made or path in own
+            path = path.rpartition("/")[0]
+        return is_made
+
+    def rest(inputs: Mapping[str, str]) -> dict[str, str]:
+        return {
+            path: seen
+            for path, seen in inputs.items()
+            if not ((path in own or path.startswith(prefixes)) and is_own(path))
+        }
+
+    return success._replace(inputs=rest(success.inputs)), now._replace(inputs=rest(now.inputs))
 
 
 def _order(name: str, ledger: Ledger) -> int:

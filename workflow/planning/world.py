@@ -7,65 +7,37 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
-from typing import NamedTuple
 
 from workflow.checkpoint.durable import Disk
 from workflow.errors import one_line
 from workflow.model import Reason, Status, Step, Workflow
-from workflow.planning import globs
 from workflow.planning import ledger as ledgers
-from workflow.planning.digests import Digests
+from workflow.planning import writers
+from workflow.planning.digests import ABSENT, Digests
 from workflow.planning.evidence import (
     UNKNOWN,
     Evidence,
     Programs,
     Success,
-    bytes_digest,
     differences,
     gather,
     never,
     outputs_of,
     path_in_force,
+    place_of,
     programs_of,
+    shown,
     text_digest,
 )
 from workflow.planning.fingerprint import fingerprint, manifest
-from workflow.planning.git_changes import Unchanged
+from workflow.planning.git_changes import Unchanged, not_of_files
+from workflow.planning.judgement import Judgement
 from workflow.planning.ledger import Ledger
 from workflow.planning.quick_looks import Quick, QuickLooks, facts_of, mapping_bytes
 
-NO_CHANGES = Reason("no_relevant_changes")
 NO_EVIDENCE = Evidence({}, "", "", {}, {}, {})
-MOST_SAID = 8
-
-
-class Judgement(NamedTuple):
-    """What is known of one step: its world now, its last success if any, and every reason to run it.
-
-    No reasons: it is reused. `is_never`: it could not be, whatever its world.
-    """
-
-    step: Step
-    evidence: Evidence
-    success: Success | None
-    reasons: tuple[Reason, ...]
-    is_never: bool = False
-
-
-def reused(judgement: Judgement) -> Reason:
-    """Return the reason why a step is reused."""
-    success = judgement.success
-    return NO_CHANGES if success is None else Reason(NO_CHANGES.code, f"as in {success.run_id}")
-
-
-def said(reasons: Sequence[Reason]) -> str:
-    """Return what the first reason says, and the others whole: one text that names them all."""
-    first, *rest = reasons
-    told = [*([first.detail] if first.detail else []), *(str(reason) for reason in rest[:MOST_SAID])]
-    more = len(rest) - MOST_SAID
-    return "; ".join([*told, f"and {more:,} more"] if more > 0 else told)
 
 
 class World:
@@ -80,18 +52,21 @@ class World:
         left_out: Collection[str],
         unchanged: Unchanged | None = None,
         given: Mapping[str, str] | None = None,
+        params: Collection[str] = (),
     ) -> None:
         """`cache` is the directory of the caches, `unchanged` what git knows (changes: git; None: digests decide).
 
-        `given` are variables that every step gets and no definition names.
+        `given` are variables that every step gets and no definition names, `params` the names of those parameters
+        that do not have their value from the definition.
         """
+        self._params = frozenset(params)
         self._given = dict(given or {})
         self._workflow = workflow
         self._path_variable = path_variable
         self._left_out = frozenset(left_out)
         self._unchanged = unchanged
         self.digests = Digests(os.path.join(cache, "digests"), machine)
-        self.ledger = Ledger(cache, ledger_name(workflow, cache))
+        self.ledger = Ledger(cache, ledgers.name_of(workflow, cache))
         # With git as evidence nothing is kept of what stat says.
         self._quick = None if unchanged is not None else self._quick_looks(cache, machine)
         self._by_number = {step.number: step for step in workflow.steps}
@@ -99,6 +74,7 @@ class World:
         self._programs: Programs = {}
         self._found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
         self._has_run: set[str] = set()
+        self._made: set[str] = set()
         self._at_risk: dict[int, bool] = {}
 
     def _quick_looks(self, cache: str, machine: str) -> QuickLooks:
@@ -106,7 +82,7 @@ class World:
         settings = (machine, str(workflow.smart.ignores_comments), workflow.project, workflow.name)
         shared = facts_of(*(os.fsencode(it) for it in settings), mapping_bytes(self._given))
         self._shared = shared
-        path = ledgers.path_of(cache, ledger_name(workflow, cache)).removesuffix(".json") + ".quick"
+        path = ledgers.path_of(cache, ledgers.name_of(workflow, cache)).removesuffix(".json") + ".quick"
         found = QuickLooks(path, workflow.project, facts_of(shared, self.ledger.raw_digest))
         for name in self.ledger.begun_before:
             found.drop(name)
@@ -115,6 +91,25 @@ class World:
     @cached_property
     def _writers(self) -> dict[str, list[str]]:
         return self.ledger.writers(self._workflow.steps)
+
+    @cached_property
+    def _declared(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for step in self._workflow.steps:
+            for name in step.outputs:
+                found.setdefault(shown(self._workflow.project, self._place_of(step, name)), set()).add(step.name)
+        return found
+
+    @cached_property
+    def _below(self) -> dict[str, list[str]]:
+        return writers.below({self._place_of(step, name) for step in self._workflow.steps for name in step.outputs})
+
+    def outputs_of(self, step: Step) -> dict[str, str]:
+        """Return what a step's declared outputs are now; what cannot be read is left out."""
+        return outputs_of(step, self._workflow.project, self.digests, self._below)
+
+    def _has_all(self, step: Step, outputs: Mapping[str, str]) -> bool:
+        return all(shown(self._workflow.project, self._place_of(step, name)) in outputs for name in step.outputs)
 
     @property
     def problems(self) -> list[str]:
@@ -129,8 +124,12 @@ class World:
         return [problem for problem in (self.digests.problem, self.ledger.problem) if problem]
 
     def writers_of_many(self) -> dict[str, list[str]]:
-        """Return the output paths that more than one step wrote, with those steps in order."""
-        return {path: line for path, line in self._writers.items() if len(line) > 1}
+        """Return the output paths that more than one step left something at, with those steps in order."""
+        found: dict[str, list[str]] = {}
+        for path, line in self._writers.items():
+            left = [(name, self.ledger.get(name)) for name in line] if len(line) > 1 else []
+            found[path] = [name for name, it in left if it is not None and it.outputs.get(path) != ABSENT.text]
+        return {path: line for path, line in found.items() if len(line) > 1}
 
     def judge(self, step: Step, values: Mapping[str, str], *, may_be_quick: bool = True) -> Judgement:
         """Look at a step whose turn has come; `values` are the published values that it will see. Never raises.
@@ -166,7 +165,12 @@ class World:
             base = os.path.normpath(os.path.join(self._workflow.project, step.working_directory))
             found = self._found[place] = programs_of(program, path_variable, base)
         names = os.fsencode("\0".join("\0".join(pair) for pair in found))
-        return facts_of(fingerprint(manifest(step)).encode("ascii"), names, mapping_bytes(values))
+        # What it needs is no part of its manifest, and what is looked at of that is no part of what it declares.
+        needed = [self._by_number[number] for number in step.needs or ()]
+        made = os.fsencode(
+            "\0".join("\0".join((it.name, it.working_directory, str(len(it.outputs)), *it.outputs)) for it in needed)
+        )
+        return facts_of(fingerprint(manifest(step)).encode("ascii"), names, mapping_bytes(values), made)
 
     def _keep(self, looks: QuickLooks, judgement: Judgement, values: Mapping[str, str], at_ns: int) -> None:
         """Keep what a whole look went by, if a stat of each path is fit to tell that all is as it was."""
@@ -179,7 +183,8 @@ class World:
         if any(not it.outputs for it in needed):
             return
         outputs = [self._place_of(it, name) for it in (step, *needed) for name in it.outputs]
-        if any(os.path.isdir(path) or len(self._writers.get(path, ())) > 1 for path in outputs):
+        line_of = {path: self._writers.get(shown(self._workflow.project, path), ()) for path in outputs}
+        if any(os.path.isdir(path) or len(line) > 1 for path, line in line_of.items()):
             return
         facts = self._facts(step, values, evidence.program)
         base = os.path.normpath(os.path.join(self._workflow.project, step.working_directory))
@@ -196,7 +201,7 @@ class World:
         return any(self._by_name[name].number >= step.number for name in self._writers[path])
 
     def _place_of(self, step: Step, name: str) -> str:
-        return os.path.normpath(os.path.join(self._workflow.project, step.working_directory, name))
+        return place_of(step, name, self._workflow.project)
 
     def _judge(self, step: Step, values: Mapping[str, str]) -> Judgement:
         success = self.ledger.get(step.name)
@@ -215,18 +220,30 @@ class World:
         if evidence.objections:
             reasons = tuple(Reason("forced", f"never reused: {why}") for why in evidence.objections)
             return Judgement(step, evidence, success, reasons, is_never=True)
-        if self._unchanged is not None and self._is_untouched(self._unchanged, step, evidence):
-            return Judgement(step, evidence, success, ())
+        is_vouched_for = self._unchanged is not None and self._is_untouched(self._unchanged, step, evidence)
         if success is None:
-            return Judgement(step, evidence, None, (Reason("never-run", "no success of it is known"),))
-        return Judgement(step, evidence, success, tuple(self._reasons(step, success, evidence, values)))
+            if not is_vouched_for:
+                reason = Reason("never-run", "no success of it is known")
+                return Judgement(step, evidence, None, (reason,), values=values)
+            # Git knows files; a value that somebody gave is not of the base.
+            given = ", ".join(self._given_to(step))
+            return Judgement(step, evidence, None, (Reason("env-changed", given),) if given else (), values=values)
+        found = self._reasons(step, success, evidence, values)
+        reasons = tuple(not_of_files(found, success) if is_vouched_for else found)
+        return Judgement(step, evidence, success, reasons, values=values, is_of_base=len(reasons) < len(found))
+
+    def _given_to(self, step: Step) -> list[str]:
+        """Return the names of what was given on the command line and reaches a step."""
+        own = manifest(step)
+        variables = [name for name in self._given if f"env.{name}" not in own]
+        return sorted({*variables, *(name for name, _ in step.params if name in self._params)})
 
     def _reasons(self, step: Step, success: Success, evidence: Evidence, values: Mapping[str, str]) -> list[Reason]:
         before = ledgers.as_it_was_before(step, evidence, self.ledger, self._writers, self._is_as_it_was)
-        now = outputs_of(step, self._workflow.project, self.digests)
-        left = ledgers.outputs_as_left(step, now, self.ledger, self._writers)
+        left = ledgers.outputs_as_left(step, self.outputs_of(step), self.ledger, self._writers)
         ignores = self._workflow.smart.ignores_comments
-        reasons = differences(success, before, left, ignores_comments=ignores)
+        then, before = ledgers.without_own(step, success, before, self._declared)
+        reasons = differences(then, before, left, ignores_comments=ignores)
         if not reasons:
             # What a later step wrote over has to be made again before that step can run again.
             for later in self._next_writers(step, success):
@@ -296,33 +313,29 @@ class World:
             needed = self._by_number[number]
             success = self.ledger.get(needed.name)
             if needed.outputs:
-                now = outputs_of(needed, self._workflow.project, self.digests)
-                left = ledgers.outputs_as_left(needed, now, self.ledger, self._writers)
+                left = ledgers.outputs_as_left(needed, self.outputs_of(needed), self.ledger, self._writers)
                 found.update({f"{needed.name}: {path}": seen for path, seen in left.items()})
-                if len(left) < len(needed.outputs):
+                if not self._has_all(needed, left):
                     found[needed.name] = UNKNOWN
             else:
                 found[needed.name] = UNKNOWN if success is None else f"{success.run_id} {success.completed_at}"
         return found
 
     def _is_untouched(self, unchanged: Unchanged, step: Step, evidence: Evidence) -> bool:
-        """Return whether git vouches for all that a step declares: its inputs, none deleted, and where it is written.
-
-        Not when a step that it needs has run in this pass, or what it makes is not there.
-        """
-        project = self._workflow.project
-        if not step.inputs or any(self._by_number[number].name in self._has_run for number in step.needs or ()):
+        """Return whether git vouches for a step, and no step before it made anything of its world in this pass."""
+        if any(self._by_number[number].name in self._has_run for number in step.needs or ()):
             return False
-        base = os.path.realpath(os.path.join(project, step.working_directory))
-        for path in unchanged.deleted:
-            if globs.is_meant(os.path.relpath(path, base), [item.pattern for item in step.inputs]):
-                return False
-        if not all(os.path.lexists(os.path.join(project, step.working_directory, name)) for name in step.outputs):
-            return False
-        paths = [*evidence.inputs, self._workflow.source if step.script is None else step.script]
-        return all(unchanged.is_untouched(os.path.normpath(os.path.join(project, path))) for path in paths)
+        workflow = self._workflow
+        written = [workflow.source if step.script is None else step.script]
+        written += [] if workflow.policy is None else [workflow.policy]
+        return unchanged.vouches_for(step, evidence, workflow.project, written, self._made)
 
     # ------------------------------------------------------------------ what happens
+
+    def _runs(self, step: Step) -> None:
+        self._has_run.add(step.name)
+        if self._unchanged is not None:
+            self._made.update(os.path.realpath(self._place_of(step, name)) for name in step.outputs)
 
     def begins(self, step: Step, disk: Disk) -> None:
         """Note that a step runs: until it has succeeded, nothing is known of it, even if we die."""
@@ -333,7 +346,7 @@ class World:
         if self.ledger.get(step.name) is not None:
             # Of a step that makes no file nothing would tell that it ran: even a power cut must not hide it.
             self.ledger.begin(step.name, disk, sync=not step.outputs)
-        self._has_run.add(step.name)
+        self._runs(step)
         self._at_risk.clear()
 
     def runs_unseen(self, steps: Iterable[Step], disk: Disk) -> None:
@@ -341,7 +354,7 @@ class World:
         for step in steps:
             if not step.outputs:
                 self.begins(step, disk)
-            self._has_run.add(step.name)
+            self._runs(step)
 
     def ends(
         self,
@@ -361,13 +374,14 @@ class World:
         """
         step, before = judgement.step, judgement.evidence
         self._at_risk.clear()
+        self._runs(step)  # what it made may be a link now
         if status is not Status.SUCCEEDED or judgement.is_never:
             return ""
         after = gather(
             step,
             self._workflow.project,
             self.digests,
-            values={},
+            values=judgement.values,
             upstream={},
             path_variable=self._path_variable,
             left_out=self._left_out,
@@ -375,8 +389,8 @@ class World:
             programs=self._programs,
             given=self._given,
         )
-        outputs = outputs_of(step, self._workflow.project, self.digests)
-        if len(outputs) < len(step.outputs):
+        outputs = self.outputs_of(step)
+        if not self._has_all(step, outputs):
             return "what it made cannot be read: it counts for this run and for no later one"
         own = set(outputs)
         changed = [
@@ -385,8 +399,9 @@ class World:
             if before.inputs.get(path) != after.inputs.get(path) and path not in own and not _is_below(path, own)
         ]
         if changed or after.objections or before.manifest != after.manifest:
-            what = changed[0] if changed else "its script"
-            return f"{what} changed while it ran: what it did counts for this run and for no later one"
+            what = f"{changed[0] if changed else _what_changed(before, after)} changed while it ran"
+            what = after.objections[0] if after.objections and not changed else what
+            return f"{what}: what it did counts for this run and for no later one"
         upstream = {name: seen for name, seen in self._upstream(step).items() if name.partition(": ")[2] not in own}
         if upstream != {name: before.upstream.get(name) for name in upstream}:
             return "what it needs changed while it ran: what it did counts for this run and for no later one"
@@ -418,15 +433,10 @@ class World:
             self._quick.save(disk, facts_of(self._shared, self.ledger.raw_digest), self.ledger.is_kept)
 
 
-def ledger_name(workflow: Workflow, cache: str) -> str:
-    """Return the name by which successes are kept.
-
-    Runs beside a project move with it; where those of many projects lie together, each has its own.
-    """
-    project = os.path.realpath(workflow.project)
-    if _is_below(os.path.realpath(cache), [project]):
-        return workflow.name
-    return f"{bytes_digest(os.fsencode(project))[7:39]} {workflow.name}"
+def _what_changed(before: Evidence, after: Evidence) -> str:
+    if before.manifest.get("content") != after.manifest.get("content"):
+        return "its script"
+    return f"its interpreter {one_line(after.manifest.get('program', ''))}"
 
 
 def _is_below(path: str, directories: Collection[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from workflow.errors import one_line
 from workflow.model import Step
@@ -26,6 +26,18 @@ def written_by_many(steps: Sequence[Step]) -> dict[str, list[Step]]:
             above = os.path.dirname(above)
     several = {path: sorted(_once(line), key=lambda step: step.number) for path, line in found.items()}
     return {path: line for path, line in several.items() if len(line) > 1}
+
+
+def below(paths: Collection[str]) -> dict[str, list[str]]:
+    """Return for each of these absolute paths those of them that lie below it, where there are any."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        above = os.path.dirname(path)
+        while above != os.path.dirname(above):
+            if above in paths:
+                found.setdefault(above, []).append(path)
+            above = os.path.dirname(above)
+    return found
 
 
 def _once(line: Sequence[Step]) -> list[Step]:
