@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from workflow import errors, expiry
-from workflow.checkpoint import durable, history, locks, records, store
+from workflow.checkpoint import durable, history, locks, packed, records, store
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.master import MasterFacts, MasterWriter
 from workflow.checkpoint.seal import why_broken
@@ -29,6 +29,7 @@ from workflow.planning.held_outputs import hold_outputs
 from workflow.planning.outcome import is_left_failed, run_status, with_past
 from workflow.planning.record import Recorded, nothing_recorded
 from workflow.recovery import go_back, mind_interrupted, recover, warn_of_changes, warn_of_missing
+from workflow.removed_by_hand import refuse_lost_markers, write_again
 from workflow.reusing import candidates, forget_unseen
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Invocation:
         self.is_linear = all(step.needs is None and step.group is None for step in self.workflow.steps)
         self.jobs = 1 if self.is_linear else _jobs(options, opened.workflow)
         self.is_unwanted = False
+        self.about: records.Document = {}
         self.epoch = 1 if opened.stored is None else store.read_epoch(layout) + 1
         self.started_at = float((opened.stored or {}).get("started") or now_at)
 
@@ -160,6 +162,7 @@ class Invocation:
         if os.path.lexists(layout.abandoned):
             disk.remove(layout.abandoned)
         if stored is not None and is_same:
+            self.about = stored
             return str(stored["plan_hash"])
         plan_hash = records.plan_hash(definition)
         # What shells read comes first: a run that has its workflow.json has everything.
@@ -170,7 +173,7 @@ class Invocation:
             library=self.around.library,
             lock_directory=self.around.locks_directory,
         )
-        about = {
+        self.about = {
             "plan_hash": plan_hash,
             "started_at": records.utc_text(self.started_at),
             "started": round(self.started_at, 3),
@@ -180,7 +183,7 @@ class Invocation:
             "policy_file": policy_file,
             "definition": definition,
         }
-        store.write_definition(disk, layout, about)
+        store.write_definition(disk, layout, self.about)
         return plan_hash
 
     def drive(
@@ -258,6 +261,9 @@ class Invocation:
             status = run_status(statuses, self.workflow)
             try:
                 committer.close()
+                write_again(self.layout, self.disk, self.about, self.tell)
+                if error is None:
+                    refuse_lost_markers(self.layout, board.statuses)
                 master.write(statuses, (), status)
             except NotRecordedError as late:
                 error = error or late
@@ -335,8 +341,9 @@ class Invocation:
         return help_of(error.help)
 
     def _resume_command(self) -> str:
-        """Return how to go on; empty where nothing is kept that one could go on with."""
-        if not self.workflow.checkpoints.enabled:
+        """Return how to go on; empty where nothing is kept, or left, that one could go on with."""
+        is_left = os.path.isdir(self.layout.path) or packed.archive_of(self.layout) is not None
+        if not self.workflow.checkpoints.enabled or not is_left:
             return ""
         return resume_command(self.opened.root, self.around.project_directory, self.layout.run_id)
 
