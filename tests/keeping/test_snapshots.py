@@ -276,3 +276,16 @@ def test_trim_leaves_live_and_pinned_runs_alone(project: Project) -> None:
     os.unlink(layout.pinned)
     assert trim(layout, None, 1, False).removed == [1, 2]
     assert json.loads(Path(layout.snapshot(3, "completion")).read_text())["number"] == 3
+
+
+def test_a_snapshot_says_failed_only_with_the_step_that_failed(project: Project) -> None:
+    """A step is known to have failed a moment before that is recorded, and the one before it is told of meanwhile."""
+    for number in range(6):
+        project.step(2 * number, ":")
+        project.step(2 * number + 1, f"[ -e mended{number} ] || {{ : >mended{number}; exit 1; }}")
+    while project.run("--resume", "--checkpoint-every", "1").returncode != 0:
+        pass
+    documents = [json.loads(path.read_text()) for path in (project.newest_run / "snapshots").iterdir()]
+    assert sum(it["status"] == "failed" for it in documents) >= 6
+    for it in documents:
+        assert (it["status"] == "failed") == bool(it["failed"]), (it["trigger"], it["failed"], it["status"])

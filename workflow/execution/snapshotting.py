@@ -176,7 +176,9 @@ class Snapshotting:
         if not triggers:
             return []
         going = RunStatus.IN_PROGRESS if self._epoch == 1 else RunStatus.RETRYING
-        status = RunStatus.FAILED if board.root is not None else going
+        # The failure that stops a run is known before it is recorded; nothing here runs ahead of that.
+        has_failed = board.root is not None and board.statuses[board.root] is Status.FAILED
+        status = RunStatus.FAILED if has_failed else going
         running = [(hand.worker, number) for number, hand in board.in_hand.items()]
         return self._write(triggers, board.statuses, running, status)
 
