@@ -149,11 +149,13 @@ def test_a_number_is_given_once_whoever_asks(layout: RunLayout) -> None:
 def test_a_run_and_commands_beside_it_take_different_numbers(project: Project) -> None:
     for number in range(60):
         project.step(number, "sleep 0.02")
+    project.step(60, "until [ -e go ]; do sleep 0.02; done")
     runner = project.start("run", "--checkpoint-every", "1", "--max-snapshots", "1000")
     wait_for(lambda: project.runs and list(project.newest_run.glob("*.complete")))
     for _ in range(4):
         made = document(project.run("checkpoint", "create", "--json"))
         assert made["status"] == "in_progress"
+    (project.path / "go").touch()
     assert runner.wait(60) == 0
     found = triggers(project)
     assert (found.count("manual"), found[-1]) == (4, "completion")
