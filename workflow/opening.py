@@ -13,11 +13,12 @@ from workflow.checkpoint import durable, locks, packed, records, snapshots, stor
 from workflow.checkpoint.ahead import Ahead
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
-from workflow.errors import CheckpointError, UsageError, listed, nearest, one_line
+from workflow.errors import CheckpointError, UsageError, one_line
 from workflow.events import Notice
 from workflow.in_force import Flags, directory_in, in_force, policy_of, refuse_unkept
 from workflow.model import RunStatus, Status, Workflow
 from workflow.planning.decision import Request
+from workflow.planning.step_names import step_number
 
 NEWEST = ""
 DEFAULT_DIRECTORY = ".checkpoints"
@@ -143,6 +144,7 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
     """
     if options.policy is not None:  # as it was typed: here, wherever the run that is resumed has its project
         options = options._replace(policy=os.path.abspath(os.path.join(project, options.policy)))
+    refuse_words(options)
     if options.resume is None or options.force:
         return _new(options, project, environ, [])
     refuse_unkept(in_force(None, _flags(options), environ))
@@ -169,6 +171,46 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
         if lock is not None:
             lock.release()
         raise
+
+
+def refuse_words(options: Options) -> None:
+    """Refuse words that contradict each other, or would do nothing: whoever wrote one relies on what it says."""
+    if options.retry_failed and options.skip_failed:
+        raise UsageError(
+            "--retry-failed runs what failed and --skip-failed leaves it: they cannot both be",
+            help="give one of them; without either, failed and pending steps run",
+        )
+    if options.only and (options.from_step is not None or options.until is not None):
+        raise UsageError(
+            "--only names the steps to run, --from-step and --until a stretch of them: they cannot both be",
+            help="give --only, or --from-step and --until",
+        )
+    if options.is_smart is False and options.changed_since is not None:
+        raise UsageError(
+            "--no-smart runs every step and --changed-since reuses some: they cannot both be",
+            help="give one of them",
+        )
+    about_a_run_before = {
+        "--validate": options.validate,
+        "--revalidate": options.revalidate,
+        "--retry-failed": options.retry_failed,
+        "--skip-failed": options.skip_failed,
+        "--trust": options.is_trusted,
+    }
+    for word, is_given in about_a_run_before.items():
+        if is_given and options.resume is None:
+            raise UsageError(
+                f"{word} is about a run that is carried on, and this is a new one",
+                help=f"workflow run --resume {word} carries the newest on, and starts one where there is none",
+            )
+    about_snapshots = {
+        "--checkpoint-every": options.checkpoint_every,
+        "--checkpoint-interval": options.checkpoint_interval_s,
+        "--max-snapshots": options.max_snapshots,
+    }
+    for word, given in about_snapshots.items():
+        if given and not options.is_recorded:
+            raise UsageError(f"--no-checkpoint keeps nothing, so {word} has nothing to do", help="give one of them")
 
 
 def _new(options: Options, project: str, environ: Mapping[str, str], notices: list[Notice]) -> Opened:
@@ -249,21 +291,6 @@ def _opened(
     layout: RunLayout | None = None,
     stored: records.Document | None = None,
 ) -> Opened:
-    if options.retry_failed and options.skip_failed:
-        raise UsageError(
-            "--retry-failed runs what failed and --skip-failed leaves it: they cannot both be",
-            help="give one of them; without either, failed and pending steps run",
-        )
-    if options.only and (options.from_step is not None or options.until is not None):
-        raise UsageError(
-            "--only names the steps to run, --from-step and --until a stretch of them: they cannot both be",
-            help="give --only, or --from-step and --until",
-        )
-    if options.is_smart is False and options.changed_since is not None:
-        raise UsageError(
-            "--no-smart runs every step and --changed-since reuses some: they cannot both be",
-            help="give one of them",
-        )
     request = Request(
         step_number(workflow, options.from_step) if options.from_step is not None else None,
         step_number(workflow, options.until) if options.until is not None else None,
@@ -415,28 +442,3 @@ def _source_of(stored: records.Document, project: str) -> str | None:
         return None
     inside = os.path.relpath(source, recorded)
     return source if inside.startswith(os.pardir) else os.path.join(project, inside)
-
-
-def step_number(workflow: Workflow, name: str) -> int:
-    """Return the number of the step that a person named: `5`, `05`, `step_05`, or its name. Raises UsageError."""
-    for step in workflow.steps:
-        if step.name == name:
-            return step.number
-    for step in workflow.steps:
-        script = os.path.basename(step.script or "")
-        if name and name in (script, os.path.splitext(script)[0], step.title):
-            return step.number
-    digits = name.removeprefix("step_")
-    # ASCII only, and not beyond what can be a number: int() takes more than that, or raises.
-    if digits.isascii() and digits.isdigit() and len(digits) < 20:
-        for step in workflow.steps:
-            if step.number == int(digits):
-                return step.number
-    titles = [step.title for step in workflow.steps]
-    like = nearest(name, [step.name for step in workflow.steps])
-    raise UsageError(
-        f"there is no step {one_line(name[:80])}" if name else "a step is named by its number or its name",
-        help=f"did you mean {one_line(like)}?"
-        if like
-        else f"steps there are: {listed(one_line(title) for title in titles)}",
-    )

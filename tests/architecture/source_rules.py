@@ -15,10 +15,10 @@ FLOORS = (
     ("planning",),
     ("execution", "reporting"),
     ("in_force",),
-    ("opening",),  # session is the composition root in ten files, each resting on those before it
+    ("opening",),  # session is the composition root in eleven files, each resting on those before it
     ("upkeep",),
     ("expiry",),
-    ("recovery", "unkept", "packing", "reusing"),
+    ("recovery", "unkept", "packing", "reusing", "removed_by_hand"),
     ("invocation",),
     ("session",),
     ("inspection",),
