@@ -40,8 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"workflow {__version__}")
         sys.exit(0)
     code = _exit_code(words)
-    # All is said and recorded: a late Ctrl-C is not to turn this exit code into a death by signal.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # All is said and recorded: a late signal, such as the second HUP of a terminal that closes, is not to turn this
+    # exit code into a death.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 
