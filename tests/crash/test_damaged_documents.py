@@ -49,6 +49,13 @@ def test_horrors_of_json_are_refused_quickly(horror: str, is_signed: bool) -> No
     assert isinstance(document, dict)
 
 
+@pytest.mark.parametrize("body", [b'{"a": 1}\n{"b": 2,\n', b'{"a": 1}, \n', b' {"a": 1,\n'])
+def test_what_is_not_one_document_from_end_to_end_is_refused(body: bytes) -> None:
+    """Not even with a right checksum: nobody is to read the first of two."""
+    with pytest.raises(RecordDamagedError):
+        decode_document(body + b'  "checksum": "' + records.digest(body).encode() + b'"\n}\n')
+
+
 @pytest.mark.parametrize("horror", ["deep and closed", "huge number", "duplicate keys", "UTF-16", "list", "NUL"])
 @pytest.mark.parametrize("name", ["checkpoint.json", "workflow.json", "state/step_01_state.json"])
 def test_horrors_of_json_end_in_a_clean_error(damaged: Project, horror: str, name: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from workflow.checkpoint import locks, packed, records, store
-from workflow.checkpoint.layout import CheckpointRoot, RunLayout
+from workflow.checkpoint.layout import IMPORTED, STATE_DIR, CheckpointRoot, RunLayout
 from workflow.checkpoint.records import Document
 from workflow.checkpoint.sizing import size_of
 from workflow.errors import CheckpointError, UsageError, nearest, one_line
@@ -127,7 +127,7 @@ def _believed(layout: RunLayout, fd: int, names: list[str]) -> Document | None:
         "updated_at": records.utc_text(max(written_at, here.st_mtime)),
         "epoch": int(master["epoch"]),
         "size_bytes": None,
-        "marks": _marks(layout, names, is_live=False),
+        "marks": _marks(names, is_live=False, is_imported=_is_imported(fd)),
         "run_dir": layout.path,
         "problem": None,
     }
@@ -154,16 +154,20 @@ def _live(layout: RunLayout, fd: int, names: list[str]) -> Document | None:
         "updated_at": records.utc_text(os.fstat(fd).st_mtime),
         "epoch": epoch,
         "size_bytes": None,
-        "marks": _marks(layout, names, is_live=True),
+        "marks": _marks(names, is_live=True, is_imported=_is_imported(fd)),
         "run_dir": layout.path,
         "problem": None,
     }
 
 
-def _marks(layout: RunLayout, names: Iterable[str], *, is_live: bool) -> list[str]:
+def _is_imported(fd: int) -> bool:
+    return os.access(f"{STATE_DIR}/{IMPORTED}", os.F_OK, dir_fd=fd)
+
+
+def _marks(names: Iterable[str], *, is_live: bool, is_imported: bool) -> list[str]:
     marks = ["live"] if is_live else []
     marks += [mark for mark in ("pinned", "abandoned") if mark in names]
-    if os.path.lexists(layout.imported):
+    if is_imported:
         marks.append("imported")
     return marks
 
@@ -194,7 +198,7 @@ def _in_full(layout: RunLayout, names: Iterable[str]) -> Document:
         **entry,
         "epoch": store.read_epoch(layout),
         "size_bytes": None,
-        "marks": _marks(layout, names, is_live=is_live),
+        "marks": _marks(names, is_live=is_live, is_imported=os.path.lexists(layout.imported)),
         "run_dir": layout.path,
         "problem": problem,
     }
