@@ -26,6 +26,7 @@ SLOW_TOGETHER_S = 0.05
 # How long short steps are gathered for one commit: fewer flushes, and fewer turns between the two threads.
 GATHER_S = 0.005
 ONE_BY_ONE_TIMES = 20.0
+ONE_ALONE_S = 0.004  # what a step by itself takes on a disk that has something to do
 MOST_UNSETTLED_S = 0.1  # with durability `process`: how long a finished step may wait to survive a power cut
 
 
@@ -84,7 +85,8 @@ class Committer:
         more on the turns than on the files. What is left to the thread are the calls that wait for the disk.
         """
         # A step with outputs goes by itself: a flush that failed for one must fail its commit, not be asked twice.
-        is_together = record.is_done and not record.files
+        # Those of a reused step were made durable when its success was recorded.
+        is_together = record.is_done and (record.is_settled or not record.files)
         if not is_together or self._is_waiting or time.monotonic() < self._one_by_one_until:
             return None
         try:
@@ -162,7 +164,7 @@ class Committer:
             commits.unstage_done(self._disk, done)
         # That call waits for everything on the file system. Where steps write much, single files are quicker.
         took_s = time.monotonic() - started
-        if took_s > SLOW_TOGETHER_S:
+        if took_s > max(SLOW_TOGETHER_S, len(done) * ONE_ALONE_S):
             self._one_by_one_until = time.monotonic() + ONE_BY_ONE_TIMES * took_s
         return is_durable
 
@@ -184,7 +186,7 @@ class Committer:
 
 def with_digests(record: StepRecord) -> StepRecord:
     """Return the record with the digests of the declared outputs that are there (directories have none)."""
-    if not record.files:
+    if not record.files or record.output_digests is not None:
         return record
     # What vanished or cannot be read has none, either: the marker then vouches for nothing about it.
     digests = ((path, digest_of(path)) for path in record.files)
