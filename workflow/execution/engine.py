@@ -383,7 +383,7 @@ class Engine:
         record, board = event.record, self._board
         del board.committing[record.step.number]
         board.move(record.step.number, Status.CANCELLED)
-        self._course.forget(record.step)
+        self._course.forget(record)
         if record.failure is None and record.attempts and record.worker:
             # It did its work, and its exit record says so: the next resume takes that over.
             board.uncommitted[record.worker] = (*board.uncommitted.get(record.worker, ()), board.note(record))
