@@ -201,17 +201,18 @@ class Project:
                 values["V"] = result.decode()
         return Clean(read, made, values)
 
-    def run(self, fails: str = "") -> tuple[list[str], dict[str, str]]:
+    def run(self, fails: str = "") -> tuple[list[str], dict[str, str], int]:
         """Run what must, as the engine would. `fails` is a step that, if it runs, fails and ends the pass.
 
-        Return what ran, and the values that were published in the end.
+        Return what ran, the values that were published in the end, and at how many steps a quick look was enough.
         """
         world = self.world()
         self.passes += 1
         values: dict[str, str] = {}
-        ran = []
+        ran, quick = [], 0
         for one in self.steps():
             judgement = world.judge(one, values)
+            quick += not judgement.evidence.manifest
             if not judgement.reasons:
                 assert judgement.success is not None
                 values.update(judgement.success.published)
@@ -226,7 +227,7 @@ class Project:
                 break
             values.update(published)
         world.save(self.disk)
-        return ran, values
+        return ran, values, quick
 
     def outputs(self) -> dict[str, object]:
         """Return what stands at each output, with all that counts of it."""

@@ -19,6 +19,7 @@ from tests.smart.mutated import OUTPUTS, WRITERS, Project
 from workflow.planning import digests
 
 MOST_NEEDLESS = 0.02
+SHORT_NS = 8_000_000  # two ticks of the clock of a file system
 
 Mutation = Callable[[Project, random.Random], object]
 
@@ -190,6 +191,7 @@ class Watch:
         self.changes: Counter[str] = Counter()
         self.needless: Counter[str] = Counter()
         self.runs = 0
+        self.quick_looks = 0
         self._read: dict[str, object] = {}  # what each step read when it last succeeded
         self._left: dict[str, object] = {}
 
@@ -206,8 +208,9 @@ class Watch:
         }
         if must & set(WRITERS):
             must |= set(WRITERS)  # an editor gets what it edits as it was before: the line is made anew as a whole
-        ran, values = project.run(fails)
+        ran, values, quick = project.run(fails)
         self.runs += len(ran)
+        self.quick_looks += quick
         self.needless.update(set(ran) - must)
         self._left = project.outputs()
         done = ran if fails in ran else list(clean.read)
@@ -223,7 +226,7 @@ class Watch:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("recent_ns", [digests.RECENT_NS, 8_000_000])
+@pytest.mark.parametrize("recent_ns", [digests.RECENT_NS, SHORT_NS])
 def test_of_changes_of_everything_none_is_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recent_ns: int
 ) -> None:
@@ -236,7 +239,7 @@ def test_of_changes_of_everything_none_is_missed(
 
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("recent_ns", [digests.RECENT_NS, 8_000_000])
+@pytest.mark.parametrize("recent_ns", [digests.RECENT_NS, SHORT_NS])
 def test_of_ten_thousand_changes_none_is_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recent_ns: int
 ) -> None:
@@ -264,12 +267,14 @@ def change_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recent_ns
         fails = chance.choice(sorted(project.texts)) if chance.random() < 0.03 else ""
         what = f"{', '.join(it.__name__ for it in several)} ({done} before; SMART_SEED={seed})"
         watch.run(fails, what)
-        if recent_ns < digests.RECENT_NS and chance.random() < 0.3:
+        if recent_ns == SHORT_NS and chance.random() < 0.3:
             for _ in range(2):  # a whole look that is kept, and a quick one
                 time.sleep(0.012)
                 watch.run("", f"nothing, after {what}")
     needless = watch.needless.total()
     said = f"{done:,} changes of {len(watch.changes)} kinds, {watch.runs:,} runs of steps, no false skip, "
     print(f"{said}{needless} needless runs {dict(watch.needless) or ''}")
+    print(f"{watch.quick_looks:,} quick looks")
     assert needless <= done * MOST_NEEDLESS
     assert len(watch.changes) == len(MUTATIONS)
+    assert watch.quick_looks > 0 or recent_ns != SHORT_NS
