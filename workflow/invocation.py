@@ -254,9 +254,7 @@ class Invocation:
             exit_code = engine.run()
             board = engine.board
             executor.close(board.uncommitted)
-            for text in reuse.close() if reuse is not None else ():
-                self.tell(Notice(text))
-            error = board.error
+            error, late = board.error, None
             statuses = with_past(board.statuses, recorded)
             status = run_status(statuses, self.workflow)
             try:
@@ -265,8 +263,12 @@ class Invocation:
                 if error is None:
                     refuse_lost_markers(self.layout, board.statuses)
                 master.write(statuses, (), status)
-            except NotRecordedError as late:
-                error = error or late
+            except NotRecordedError as unsettled:
+                late = unsettled
+            error = error or late
+            # Last: a success is known to later runs when what it made is durable.
+            for text in reuse.close(is_kept=late is None) if reuse is not None else ():
+                self.tell(Notice(text))
             if error is not None:
                 exit_code = error.exit_code
                 self.tell(Notice(error.message, self._help_of(error), "error"))

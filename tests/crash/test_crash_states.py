@@ -111,6 +111,14 @@ class Recorder:
             self.pending = kept
         self._mark("fsync")
 
+    def sync_everything(self) -> bool:
+        """What syncfs does: all bytes, and all names as they are now."""
+        for inode in self.now.values():
+            inode.is_synced = True
+        self.sure, self.pending = dict(self.now), []
+        self._mark("syncfs")
+        return True
+
     def rename(self, old: str, new: str) -> None:
         os.rename(old, new)
         was, now = os.path.split(old), os.path.split(new)
@@ -237,6 +245,51 @@ def test_a_commit_is_whole_or_absent_after_any_power_cut(
             assert state is not None, f"after {moment.after}: a marker without its state"
             assert digest(state) == marker.state_digest, f"after {moment.after}: a marker with a torn state"
             assert decode_document(state)["outputs"]["COLOUR"] == "blue"
+
+
+@pytest.fixture
+def reused(
+    recording: tuple[Recorder, Disk, RunLayout], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Recorder, Disk, RunLayout, list[commits.StagedDone]]:
+    """Two reused steps with outputs, written and without their names."""
+    recorder, disk, layout = recording
+    monkeypatch.setattr(Disk, "sync_file_system", lambda *_: recorder.sync_everything())
+    made = ("/elsewhere/made",)
+    records = [
+        record_of(step)._replace(status=Status.REUSED, files=made, output_digests={}, is_settled=True) for step in STEPS
+    ]
+    staged = [commits.stage_done(disk, layout, record, epoch=1) for record in records]
+    del recorder.moments[:]  # until now there are temporary names only, and nobody reads those
+    return recorder, disk, layout, staged
+
+
+def test_reused_steps_committed_together_are_whole_or_absent_after_any_power_cut(
+    reused: tuple[Recorder, Disk, RunLayout, list[commits.StagedDone]], tmp_path: Path
+) -> None:
+    """All states are durable under their names before the first marker gets its own."""
+    recorder, disk, layout, staged = reused
+    assert commits.commit_all_done(disk, layout, staged)
+    recorder.tell()
+    for moment, survived in all_states(recorder, layout, tmp_path / "after"):
+        markers = store.read_markers(survived)
+        assert not markers.damaged, f"after {moment.after}: {markers.damaged}"
+        assert not moment.told or set(markers.whole) == {0, 1}, "told, and lost"
+        for number, marker in markers.whole.items():
+            state = store.States(survived).raw(number)
+            assert state is not None, f"after {moment.after}: a marker without its state"
+            assert digest(state) == marker.state_digest
+
+
+def test_the_model_sees_markers_that_come_before_their_states(
+    reused: tuple[Recorder, Disk, RunLayout, list[commits.StagedDone]], tmp_path: Path
+) -> None:
+    recorder, disk, layout, staged = reused
+    disk.put_in_order(layout.path, ([it.marker for it in staged], [it.state for it in staged]))
+    without_state = 0
+    for _, survived in all_states(recorder, layout, tmp_path / "after"):
+        whole = store.read_markers(survived).whole
+        without_state += any(store.States(survived).raw(number) is None for number in whole)
+    assert without_state
 
 
 def test_the_second_of_two_commits_never_harms_the_first(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.support import assert_helped, document, hanging_step, kill, start_until, tree
 from tests.conftest import Project
+from workflow.checkpoint.outputs import digest_of
 
 FLOW = """\
 name: demo
@@ -59,6 +61,50 @@ def test_what_has_not_changed_is_reused_with_its_values(demo: Project) -> None:
     assert state(demo, 0)["status"] == "reused"
     assert state(demo, 0)["reason"]["code"] == "no_relevant_changes"  # type: ignore[index]
     assert "reused 00 compile" in result.stdout
+
+
+def settled(demo: Project) -> None:
+    """Make all files look as if they had been there for long, so that a quick look is kept of them."""
+    time.sleep(3.2)
+    assert demo.run().returncode == 0
+
+
+@pytest.mark.parametrize("is_quick", [False, True])
+def test_the_outputs_of_reused_steps_are_recorded_and_compared(demo: Project, is_quick: bool) -> None:
+    """The digests are those of the success that it rests on, however it was looked at."""
+    if is_quick:
+        settled(demo)
+    assert demo.run().returncode == 0
+    made = str(demo.path / "app")
+    assert state(demo, 1)["output_digests"] == {made: digest_of(made)}
+    assert state(demo, 1)["outputs"]["files_modified"] == [made]  # type: ignore[index]
+    assert demo.run("checkpoint", "validate").returncode == 0
+    demo.file("app", "tampered\n")
+    refused = demo.run("checkpoint", "validate")
+    assert refused.returncode == 3
+    assert "app" in refused.stdout
+    (demo.path / "ran.txt").unlink()
+    result = demo.run("resume", "--revalidate")
+    assert result.returncode == 0, result.stderr
+    assert "link" in demo.executions
+    assert "compile" not in demo.executions
+    assert (demo.path / "app").read_text() == "a\n"
+    assert demo.run("checkpoint", "validate").returncode == 0
+
+
+def test_of_what_several_write_the_digest_is_of_what_is_there(project: Project) -> None:
+    """A later writer that is not asked this time leaves its bytes; they are no damage."""
+    project.file(
+        "workflow.yaml",
+        "smart: true\nsteps:\n"
+        "  - {name: build, inputs: [src], outputs: [app], run: 'cp src app; echo build >>ran.txt'}\n"
+        "  - {name: strip, inputs: [app], outputs: [app], run: 'echo x >>app; echo strip >>ran.txt'}\n",
+    )
+    project.file("src", "1\n")
+    project.run()
+    assert project.run("--only", "build").returncode == 0
+    assert project.executions == ["build", "strip"]
+    assert project.run("checkpoint", "validate").returncode == 0
 
 
 def test_without_smart_everything_runs(demo: Project) -> None:

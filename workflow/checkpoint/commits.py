@@ -28,7 +28,7 @@ def commit_done(
     `settle` makes them durable later. Raises NotRecordedError; then there is no marker.
     """
     sync = durability == "full"
-    for path in record.files if sync else ():
+    for path in record.files if sync and not record.is_settled else ():
         disk.sync_file(path)
     state = records.encode_state(record)
     marker = _marker_of(record, state, run_id, epoch)
@@ -46,7 +46,7 @@ class StagedDone(NamedTuple):
 
 
 def stage_done(disk: Disk, layout: RunLayout, record: StepRecord, *, epoch: int) -> StagedDone:
-    """Write the files of a finished step without declared outputs, for `commit_all_done`. Raises NotRecordedError."""
+    """Write the files of a finished step, for `commit_all_done`: see there which. Raises NotRecordedError."""
     state = records.encode_state(record)
     marker = _marker_of(record, state, layout.run_id, epoch)
     staged_state = disk.stage(layout.state(record.step.number), state)
@@ -60,7 +60,8 @@ def stage_done(disk: Disk, layout: RunLayout, record: StepRecord, *, epoch: int)
 def commit_all_done(disk: Disk, layout: RunLayout, done: Sequence[StagedDone]) -> bool:
     """Commit many finished steps at once, as durably and in the same order as one: all states, then all markers.
 
-    None of them may have declared outputs: whether those could be made durable is a matter of each step.
+    None of them may have declared outputs that are not settled: whether those could be made durable is a matter of
+    each step.
     Returns False, with nothing done, where the system cannot. Raises NotRecordedError; then each wants `commit_done`.
     """
     return disk.put_in_order(layout.path, ([it.state for it in done], [it.marker for it in done]))
@@ -92,7 +93,7 @@ def _marker_of(record: StepRecord, state: bytes, run_id: str, epoch: int) -> Mar
 def settle(disk: Disk, layout: RunLayout, done: Sequence[StepRecord]) -> None:
     """Make durable what `commit_done` renamed with durability `process`, many at once. Raises NotRecordedError."""
     for record in done:
-        for path in record.files:
+        for path in () if record.is_settled else record.files:
             disk.sync_file(path)
     if disk.sync_file_system(layout.path):
         return

@@ -155,6 +155,7 @@ class StepRecord(NamedTuple):
     `output_digests` maps declared outputs to `blake3:<hex>`. A WAITING step goes on at `next_at`, with
     `retries_used` retries spent; one that was cut short goes on at once. `iteration` counts the iterations
     that ended well; 0: it is not repeated. `snapshots` are the names of those it asked for; its state does not tell.
+    `is_settled`: its declared outputs were made durable before, when the success was recorded that it rests on.
     """
 
     step: Step
@@ -178,6 +179,7 @@ class StepRecord(NamedTuple):
     next_at: float | None = None
     iteration: int = 0
     snapshots: tuple[str, ...] = ()
+    is_settled: bool = False
 
     @property
     def is_done(self) -> bool:

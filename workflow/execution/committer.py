@@ -26,6 +26,7 @@ SLOW_TOGETHER_S = 0.05
 # How long short steps are gathered for one commit: fewer flushes, and fewer turns between the two threads.
 GATHER_S = 0.005
 ONE_BY_ONE_TIMES = 20.0
+ONE_ALONE_S = 0.004  # what a step by itself takes on a disk that has something to do
 MOST_UNSETTLED_S = 0.1  # with durability `process`: how long a finished step may wait to survive a power cut
 
 
@@ -57,6 +58,7 @@ class Committer:
         self._unsettled_error: NotRecordedError | None = None
         self._is_closing = threading.Event()
         self._one_by_one_until = 0.0
+        self._together_s = 0.0
         self._is_waiting = True  # the thread has nothing to do: a step that ends now is committed alone, at once
         self._thread = threading.Thread(target=self._work, name="workflow-committer", daemon=True)
         self._thread.start()
@@ -84,9 +86,12 @@ class Committer:
         more on the turns than on the files. What is left to the thread are the calls that wait for the disk.
         """
         # A step with outputs goes by itself: a flush that failed for one must fail its commit, not be asked twice.
-        is_together = record.is_done and not record.files
-        if not is_together or self._is_waiting or time.monotonic() < self._one_by_one_until:
+        # Those of a reused step were made durable when its success was recorded.
+        is_together = record.is_done and (record.is_settled or not record.files)
+        if not is_together or self._is_waiting:
             return None
+        if not record.is_settled and time.monotonic() < self._one_by_one_until:
+            return None  # reused ones come by the hundred, and that many are worth a slow flush
         try:
             return commits.stage_done(self._disk, self._layout, record, epoch=self._epoch)
         except NotRecordedError:  # by itself it will meet the same, and says so
@@ -154,7 +159,7 @@ class Committer:
         started = time.monotonic()
         is_durable = False
         try:
-            if started >= self._one_by_one_until:
+            if started >= self._one_by_one_until or len(done) * ONE_ALONE_S > self._together_s:
                 is_durable = commits.commit_all_done(self._disk, self._layout, done)
         except Exception:  # noqa: BLE001 whatever it was, each by itself says better which step it met
             is_durable = False
@@ -162,7 +167,9 @@ class Committer:
             commits.unstage_done(self._disk, done)
         # That call waits for everything on the file system. Where steps write much, single files are quicker.
         took_s = time.monotonic() - started
-        if took_s > SLOW_TOGETHER_S:
+        if is_durable:
+            self._together_s = took_s
+        if took_s > max(SLOW_TOGETHER_S, len(done) * ONE_ALONE_S):
             self._one_by_one_until = time.monotonic() + ONE_BY_ONE_TIMES * took_s
         return is_durable
 
@@ -184,7 +191,7 @@ class Committer:
 
 def with_digests(record: StepRecord) -> StepRecord:
     """Return the record with the digests of the declared outputs that are there (directories have none)."""
-    if not record.files:
+    if not record.files or record.output_digests is not None:
         return record
     # What vanished or cannot be read has none, either: the marker then vouches for nothing about it.
     digests = ((path, digest_of(path)) for path in record.files)

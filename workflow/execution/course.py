@@ -91,6 +91,15 @@ class Course:
         else:
             self._run(step)
 
+    def is_looked_at_next(self, step: Step) -> bool:
+        """Return whether beginning a step means to look at it, and not yet to run it."""
+        return self._reuse is not None and self._reuse.wants(step.number)
+
+    def forget(self, record: StepRecord) -> None:
+        """Have a success that could not be recorded count for nothing later, either."""
+        if self._reuse is not None and record.status is Status.SUCCEEDED:
+            self._reuse.forget(record.step)
+
     def hear(self, event: Looked | Remark) -> None:
         """Go on with a step whose world was looked at: it is reused, or ready to run with all the reasons why."""
         if isinstance(event, Remark):

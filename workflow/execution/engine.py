@@ -37,6 +37,7 @@ from workflow.planning.visibility import Visibility
 
 TICK_S = 0.1
 SLOW_LOOK_S = 1.0
+MOST_REUSED = 500
 LONGEST_WAIT_S = 315360000.0
 _UNRUN = {Choice.BYPASS: Status.BYPASSED, Choice.REUSE: Status.REUSED, Choice.SKIP: Status.SKIPPED}
 
@@ -151,9 +152,9 @@ class Engine:
 
     def _start_ready(self) -> None:
         # Steps may run ahead of the commits of a few others, not of more: what a power cut can make run
-        # again stays bounded, and a disk that is slower than the steps sets the pace.
+        # again stays bounded, and a disk that is slower than the steps sets the pace. What is looked at is not run.
         board, started = self._board, 0
-        while board.may_start and not self._slots.is_full and len(board.committing) <= self._most_committing:
+        while board.may_start and not self._slots.is_full:
             step = self._schedule.next_ready(self._fits)
             if step is None:
                 break
@@ -167,6 +168,9 @@ class Engine:
             self._save_progress()
 
     def _fits(self, step: Step) -> bool:
+        may_be_behind = MOST_REUSED if self._course.is_looked_at_next(step) else self._most_committing
+        if len(self._board.committing) > may_be_behind:
+            return False
         # An interactive step gets the terminal when all that came before has been told.
         if step.interactive and not self._board.is_idle:
             return False
@@ -379,6 +383,7 @@ class Engine:
         record, board = event.record, self._board
         del board.committing[record.step.number]
         board.move(record.step.number, Status.CANCELLED)
+        self._course.forget(record)
         if record.failure is None and record.attempts and record.worker:
             # It did its work, and its exit record says so: the next resume takes that over.
             board.uncommitted[record.worker] = (*board.uncommitted.get(record.worker, ()), board.note(record))

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from workflow.checkpoint.layout import RunLayout
+from workflow.checkpoint.outputs import output_path
 from workflow.checkpoint.records import StepRecord
 from workflow.execution import in_hand, outcome, processes, retrying
 from workflow.execution.in_hand import InHand
 from workflow.execution.ladder import KILL
-from workflow.model import Attempt, Failure, Status
+from workflow.model import Attempt, Failure, Status, Step
+from workflow.planning.digests import ABSENT, file_digest
+from workflow.planning.evidence import shown
 from workflow.planning.judgement import Judgement, reused
 
 Manifests = Mapping[int, tuple[str, dict[str, str]]]
@@ -85,8 +88,22 @@ class Judge:
         hand.reason = reused(judgement)
         # It has no attempt of its own; this one says when it was seen to be complete.
         seen = Attempt(0, hand.attempt.epoch, now_at, now_at, 0)
-        record = self._record(hand, outcome.Outcome(None, *values), (seen,))
-        return record._replace(status=Status.REUSED, worker=None, executor="reuse")
+        files, digests = self._as_they_are(hand.step, judgement.outputs)
+        record = self._record(hand, outcome.Outcome(None, *values, files), (seen,))
+        record = record._replace(status=Status.REUSED, worker=None, executor="reuse", output_digests=digests)
+        # With git as evidence, and nothing else, nobody knows whether what is there was ever made durable.
+        return record._replace(is_settled=success is not None)
+
+    def _as_they_are(self, step: Step, outputs: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Return the declared outputs of a step that are there, and the digests of those that are files."""
+        files, digests = [], {}
+        for path in (output_path(self._project, step, name) for name in step.outputs):
+            text = outputs.get(shown(self._project, path), ABSENT.text)
+            if text != ABSENT.text:
+                files.append(path)
+                if (digest := file_digest(text)) is not None:
+                    digests[path] = digest
+        return tuple(files), digests
 
     def refused(self, hand: InHand, past: tuple[Attempt, ...], status: Status, failure: Failure | None) -> StepRecord:
         """Return the record of a step that was not run: skipped, rejected, or with a condition that failed."""

@@ -78,12 +78,20 @@ class Reuse:
         if judgement is not None and record.status is not Status.REUSED:
             self._jobs.put(lambda: self._ends(judgement, record))
 
-    def close(self) -> list[str]:
-        """Wait until everything is noted, and keep it; return what people should know of the last of it."""
+    def forget(self, step: Step) -> None:
+        """Have nothing known of a step: that it succeeded could not be recorded, nor its outputs be made durable."""
+        self._jobs.put(lambda: self._world.begins(step, self._disk))
+
+    def close(self, *, is_kept: bool) -> list[str]:
+        """Wait until everything is noted, and keep it; return what people should know of the last of it.
+
+        Not `is_kept`: the outputs of some step could not be made durable. What ran then counts as not known.
+        """
         self._is_closing = True
         self._jobs.put(None)
         self._thread.join()
-        self._world.save(self._disk)
+        if is_kept:
+            self._world.save(self._disk)
         return self._late
 
     def _work(self) -> None:

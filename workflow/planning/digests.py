@@ -22,6 +22,7 @@ HEADER = b"workflow digests 1 blake3 "
 # Clocks of file systems tick every few milliseconds, those of some every second or two; a file server's may be off.
 RECENT_NS = 3_000_000_000
 CHUNK_BYTES = 1 << 20
+HEX_LENGTH = 64
 LARGEST_CACHE_BYTES = 512 << 20
 
 
@@ -40,6 +41,12 @@ class Seen(NamedTuple):
 
 
 ABSENT = Seen("absent")
+
+
+def file_digest(text: str) -> str | None:
+    """Return `blake3:<hex>` of the file, or the one behind the link, of which `text` (Seen.text) is said; else None."""
+    *_, kind, digest = ("", *text.split(":"))
+    return f"blake3:{digest}" if kind in ("file", "exe") and len(digest) == HEX_LENGTH else None
 
 
 class Digests:

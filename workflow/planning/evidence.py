@@ -255,6 +255,13 @@ def differences(
     return reasons
 
 
+def what_changed(before: Evidence, after: Evidence) -> str:
+    """Return what has another manifest: the script of a step, or the interpreter."""
+    if before.manifest.get("content") != after.manifest.get("content"):
+        return "its script"
+    return f"its interpreter {one_line(after.manifest.get('program', ''))}"
+
+
 def _interpreters(old: dict[str, str], new: dict[str, str]) -> list[Reason]:
     """Take the identity of the interpreter out of both; return what to say of it."""
     before = {key: old.pop(key, "") for key in ("program", "program.digest")}
@@ -367,5 +374,7 @@ def bytes_digest(content: bytes) -> str:
 
 def shown(project: str, path: str) -> str:
     """Return a path from the project where it lies inside, so that a project may be moved."""
+    if path.startswith(f"{project}/"):  # both are normal: the rest of it, without looking where we are
+        return path[len(project) + 1 :]
     inside = os.path.relpath(path, project)
     return path if inside.startswith(os.pardir) else inside

@@ -1,8 +1,9 @@
 """Declared inputs: patterns of paths, and the files they stand for now.
 
 `*`, `?` and `[…]` match within a name, `**` any number of directories, none included; names that begin with a dot are
-matched by patterns that begin with a dot. A path without any of these is itself; a directory stands for everything
-below it, hidden files too. `!PATTERN` takes files out again. Links to directories are followed, loops are not.
+matched by patterns that begin with a dot. What ends in one of these stands for files; what ends in a name, for what is
+there, and where that is a directory, for everything below it, hidden files too. `!PATTERN` takes files out again. Links
+to directories are followed, loops are not.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class _Walk:
         if not MAGIC.search(pattern):
             self._plain(path)
             return
-        segments = [it for it in pattern.split("/") if it not in ("", ".")]
+        named = [it for it in pattern.split("/") if it not in ("", ".")]
+        # `**/**` is `**`: the second would find itself where the first has been, as in a loop.
+        segments = [it for at, it in enumerate(named) if it != "**" or named[at - 1 : at] != ["**"]]
         start = "/" if pattern.startswith("/") else ""
         self._below(start, segments, ())
 
@@ -125,6 +128,8 @@ class _Walk:
                 self.looked.append(full)
                 if os.path.lexists(full):
                     self.hits.append(path)
+                    if os.path.isdir(full):
+                        self._everything(path, above)
             return
         is_like = _name_matcher(head)
         for name, path, is_directory in self._entries(at):

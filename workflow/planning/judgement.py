@@ -18,7 +18,8 @@ class Judgement(NamedTuple):
     """What is known of one step: its world now, its last success if any, and every reason to run it.
 
     No reasons: it is reused. `is_never`: it could not be, whatever its world. `values` are the published ones it sees.
-    `is_of_base`: not its last success is what it is reused for, but the revision that git was asked about.
+    `is_of_base`: not its last success is what it is reused for, but the revision that git was asked about. `outputs`
+    maps its declared outputs to what they were then, where it may be reused; they are named from the project.
     """
 
     step: Step
@@ -28,6 +29,7 @@ class Judgement(NamedTuple):
     is_never: bool = False
     values: Mapping[str, str] = NO_VALUES
     is_of_base: bool = False
+    outputs: Mapping[str, str] = NO_VALUES
 
 
 def reused(judgement: Judgement) -> Reason:

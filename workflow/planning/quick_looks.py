@@ -23,17 +23,21 @@ from workflow.checkpoint.durable import Disk
 from workflow.errors import NotRecordedError
 from workflow.planning import digests
 
-VERSION = b"workflow quick looks 1 blake3"
+VERSION = b"workflow quick looks 2 blake3"
 
 
 class Quick(NamedTuple):
-    """What is kept of one step: `token` is the digest of all it depends on, `paths` are what stat is asked about."""
+    """What is kept of one step: `token` is the digest of all it depends on, `paths` are what stat is asked about.
+
+    `outputs` maps its declared outputs to what they are.
+    """
 
     token: str
     run_id: str
     completed_at: str
     published: dict[str, str]
     env: dict[str, str]
+    outputs: dict[str, str]
     program: list[str]
     paths: list[str]
 

@@ -30,6 +30,7 @@ from workflow.planning.evidence import (
     programs_of,
     shown,
     text_digest,
+    what_changed,
 )
 from workflow.planning.fingerprint import fingerprint, manifest
 from workflow.planning.git_changes import Unchanged, not_of_files
@@ -155,7 +156,7 @@ class World:
             return None
         nothing: dict[str, str] = {}
         told = (known.run_id, step.number, known.completed_at, 0.0, nothing, "", "", nothing, nothing, nothing, nothing)
-        return Judgement(step, NO_EVIDENCE, Success(*told, known.published, known.env), ())
+        return Judgement(step, NO_EVIDENCE, Success(*told, known.published, known.env), (), outputs=known.outputs)
 
     def _facts(self, step: Step, values: Mapping[str, str], program: tuple[str, ...]) -> bytes:
         path_variable = path_in_force(step, values, self._given, self._path_variable)
@@ -194,7 +195,7 @@ class World:
         token = looks.token(paths, facts, at_ns)
         # Looked at once more in between: what was seen and what stat says now belong together.
         if token and self._judge(step, values) == judgement and looks.token(paths, facts, at_ns) == token:
-            told = (success.run_id, success.completed_at, success.published, success.env)
+            told = (success.run_id, success.completed_at, success.published, success.env, dict(judgement.outputs))
             looks.put(step.name, Quick(token, *told, list(evidence.program), paths))
 
     def _is_written_later(self, path: str, step: Step) -> bool:
@@ -227,10 +228,13 @@ class World:
                 return Judgement(step, evidence, None, (reason,), values=values)
             # Git knows files; a value that somebody gave is not of the base.
             given = ", ".join(self._given_to(step))
-            return Judgement(step, evidence, None, (Reason("env-changed", given),) if given else (), values=values)
-        found = self._reasons(step, success, evidence, values)
+            reasons = (Reason("env-changed", given),) if given else ()
+            return Judgement(step, evidence, None, reasons, values=values, outputs=self.outputs_of(step))
+        outputs = self.outputs_of(step)
+        found = self._reasons(step, success, evidence, values, outputs)
         reasons = tuple(not_of_files(found, success) if is_vouched_for else found)
-        return Judgement(step, evidence, success, reasons, values=values, is_of_base=len(reasons) < len(found))
+        is_of_base = len(reasons) < len(found)
+        return Judgement(step, evidence, success, reasons, values=values, is_of_base=is_of_base, outputs=outputs)
 
     def _given_to(self, step: Step) -> list[str]:
         """Return the names of what was given on the command line and reaches a step."""
@@ -238,9 +242,16 @@ class World:
         variables = [name for name in self._given if f"env.{name}" not in own]
         return sorted({*variables, *(name for name, _ in step.params if name in self._params)})
 
-    def _reasons(self, step: Step, success: Success, evidence: Evidence, values: Mapping[str, str]) -> list[Reason]:
+    def _reasons(
+        self,
+        step: Step,
+        success: Success,
+        evidence: Evidence,
+        values: Mapping[str, str],
+        outputs: Mapping[str, str],
+    ) -> list[Reason]:
         before = ledgers.as_it_was_before(step, evidence, self.ledger, self._writers, self._is_as_it_was)
-        left = ledgers.outputs_as_left(step, self.outputs_of(step), self.ledger, self._writers)
+        left = ledgers.outputs_as_left(step, outputs, self.ledger, self._writers)
         ignores = self._workflow.smart.ignores_comments
         then, before = ledgers.without_own(step, success, before, self._declared)
         reasons = differences(then, before, left, ignores_comments=ignores)
@@ -399,7 +410,7 @@ class World:
             if before.inputs.get(path) != after.inputs.get(path) and path not in own and not _is_below(path, own)
         ]
         if changed or after.objections or before.manifest != after.manifest:
-            what = f"{changed[0] if changed else _what_changed(before, after)} changed while it ran"
+            what = f"{changed[0] if changed else what_changed(before, after)} changed while it ran"
             what = after.objections[0] if after.objections and not changed else what
             return f"{what}: what it did counts for this run and for no later one"
         upstream = {name: seen for name, seen in self._upstream(step).items() if name.partition(": ")[2] not in own}
@@ -431,12 +442,6 @@ class World:
         self.digests.save(disk)
         if self._quick is not None:
             self._quick.save(disk, facts_of(self._shared, self.ledger.raw_digest), self.ledger.is_kept)
-
-
-def _what_changed(before: Evidence, after: Evidence) -> str:
-    if before.manifest.get("content") != after.manifest.get("content"):
-        return "its script"
-    return f"its interpreter {one_line(after.manifest.get('program', ''))}"
 
 
 def _is_below(path: str, directories: Collection[str]) -> bool:
