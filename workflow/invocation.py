@@ -32,6 +32,8 @@ from workflow.recovery import go_back, mind_interrupted, recover, warn_of_change
 from workflow.reusing import candidates, forget_unseen
 
 if TYPE_CHECKING:
+    from workflow.execution.hooks import Hooks
+    from workflow.execution.inbox import Inbox
     from workflow.execution.reuse import Reuse
     from workflow.planning.world import World
 
@@ -73,6 +75,7 @@ class Invocation:
         self.is_linear = all(step.needs is None and step.group is None for step in self.workflow.steps)
         self.jobs = 1 if self.is_linear else _jobs(options, opened.workflow)
         self.is_unwanted = False
+        self.adopted: list[StepFinished] = []
         self.epoch = 1 if opened.stored is None else store.read_epoch(layout) + 1
         self.started_at = float((opened.stored or {}).get("started") or now_at)
 
@@ -136,7 +139,13 @@ class Invocation:
     def recover(self) -> Recorded:
         if self.opened.stored is None:
             return nothing_recorded(self.workflow)
-        return recover(self.opened, self.layout, self.disk, self.tell, end_running=self.options.end_running)
+        return recover(self.opened, self.layout, self.disk, self._tell_early, end_running=self.options.end_running)
+
+    def _tell_early(self, event: Event) -> None:
+        """Tell of what comes before RunStarted; hooks hear of it after that."""
+        if isinstance(event, StepFinished):
+            self.adopted.append(event)
+        self.tell(event)
 
     def begin(self, recorded: Recorded) -> str:
         """Write what a resume needs before anything runs; return the hash of the plan."""
@@ -212,7 +221,11 @@ class Invocation:
             inbox,
             project=self.workflow.project,
             lib=self.around.library,
-            environ={**self.around.environ, **self.options.extra_environment},
+            # Run by a hook of another run, our steps are no part of that hook.
+            environ={
+                **{name: value for name, value in self.around.environ.items() if name != "WORKFLOW_HOOK"},
+                **self.options.extra_environment,
+            },
             is_resumed=self.epoch > 1,
             # Where not every step sees the same, each is given its own.
             published=values if self.is_linear else {},
@@ -225,12 +238,16 @@ class Invocation:
             self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
         )
         reuse = self.reuse(decisions, inbox.put, values)
+        hooks = self.hooks(inbox)
         named_locks = NamedLocks(self.around.locks_directory, self.disk, self.layout.path)
         inbox.catch_signals()
         try:
             if any(decision.choice is Choice.RUN for decision in decisions.values()):
                 executor.warm_up()
             self.tell(self._started(decisions))
+            if hooks is not None:
+                for event in self.adopted:
+                    hooks.on_event(event)
             engine = Engine(
                 self.workflow,
                 self.layout,
@@ -246,6 +263,7 @@ class Invocation:
                 approvals=Approvals(self.layout, self.disk, approve, self.around.user),
                 snapshotting=snapshotting,
                 reuse=reuse,
+                hooks=hooks,
                 keep_going=self.options.keep_going,
             )
             exit_code = engine.run()
@@ -271,6 +289,10 @@ class Invocation:
             for notice in snapshotting.finish(statuses, status) if error is None else ():
                 self.tell(notice)
             self._finish(error)
+            if hooks is not None:
+                failed = self._end_hooks(hooks, inbox, status, exit_code, started)
+                if failed is not None:
+                    error, exit_code = error or failed, exit_code or failed.exit_code
             if error is None and self.workflow.checkpoints.enabled:
                 self._look_after(status, exit_code)
             counts: dict[Status, int] = {}
@@ -283,7 +305,44 @@ class Invocation:
             )
             return exit_code
         finally:
+            if hooks is not None:
+                hooks.cut()
             inbox.close()
+
+    def hooks(self, inbox: Inbox) -> Hooks | None:
+        """Return what runs the hooks, told of everything from now on; None where there are none."""
+        if not self.workflow.hooks:
+            return None
+        from workflow.execution.hooks import Hooks
+
+        hooks = Hooks(
+            self.workflow,
+            self.layout,
+            self.disk,
+            self.around.environ,
+            inbox.put,
+            resume_command=self._resume_command(),
+            is_resumed=self.epoch > 1,
+        )
+        self.observers.append(hooks)
+        return hooks
+
+    def _end_hooks(
+        self, hooks: Hooks, inbox: Inbox, status: RunStatus, exit_code: int, started: float
+    ) -> WorkflowError | None:
+        """Run the last hooks, while all of the run is still in its place; return the error of a required one."""
+        from workflow.execution.hooks import end_hooks, event_at_end
+
+        about = {
+            "run_status": status.value,
+            "exit_code": exit_code,
+            "duration_seconds": round(time.monotonic() - started, 3),
+        }
+        event = event_at_end(exit_code, is_completed=status is RunStatus.COMPLETED)
+        failed = end_hooks(hooks, inbox, self.tell, event, about)
+        if failed is not None:
+            self.tell(Notice(failed.message, self._help_of(failed), "error"))
+        return failed
 
     def _started(self, decisions: dict[int, Decision]) -> RunStarted:
         choices = [decision.choice for decision in decisions.values()]
