@@ -187,7 +187,6 @@ _WHERE = {
     "group": "beside a list of steps",
     "policy": "of a policy",
     "override": "that a policy can give a step",
-    "hooks": "at which hooks run",
     "hook": "of a hook",
 }
 _SPOKEN = {
