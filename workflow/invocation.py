@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from workflow import errors, expiry
-from workflow.checkpoint import durable, history, locks, records, store
+from workflow.checkpoint import audit, durable, history, locks, records, store
+from workflow.checkpoint.audit import RunAudit
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.master import MasterFacts, MasterWriter
 from workflow.checkpoint.seal import why_broken
@@ -72,6 +73,11 @@ class Invocation:
         self.disk = disk
         self.durations = _Durations()
         self.observers = [*observers, self.durations]
+        self.audit: RunAudit | None = None
+        if opened.workflow.checkpoints.enabled:
+            went_back_to = None if opened.snapshot is None else str(opened.snapshot.get("checkpoint_id"))
+            self.audit = RunAudit(opened.root, disk, around.user, went_back_to=went_back_to)
+            self.observers.append(self.audit)
         self.is_linear = all(step.needs is None and step.group is None for step in self.workflow.steps)
         self.jobs = 1 if self.is_linear else _jobs(options, opened.workflow)
         self.is_unwanted = False
@@ -295,14 +301,7 @@ class Invocation:
                     error, exit_code = error or failed, exit_code or failed.exit_code
             if error is None and self.workflow.checkpoints.enabled:
                 self._look_after(status, exit_code)
-            counts: dict[Status, int] = {}
-            for it in board.statuses.values():
-                counts[it] = counts.get(it, 0) + 1
-            self.tell(
-                RunFinished(
-                    self.layout.run_id, status, exit_code, time.monotonic() - started, counts, self._resume_command()
-                )
-            )
+            self._tell_end(status, exit_code, time.monotonic() - started, board.statuses)
             return exit_code
         finally:
             if hooks is not None:
@@ -343,6 +342,15 @@ class Invocation:
         if failed is not None:
             self.tell(Notice(failed.message, self._help_of(failed), "error"))
         return failed
+
+    def _tell_end(self, status: RunStatus, exit_code: int, duration_s: float, statuses: Mapping[int, Status]) -> None:
+        if self.audit is not None and self.audit.objection:
+            self.tell(Notice(f"the audit log misses a line: {self.audit.objection}"))
+        counts: dict[Status, int] = {}
+        for it in statuses.values():
+            counts[it] = counts.get(it, 0) + 1
+        run_id, resume = self.layout.run_id, self._resume_command()
+        self.tell(RunFinished(run_id, status, exit_code, duration_s, counts, resume))
 
     def _started(self, decisions: dict[int, Decision]) -> RunStarted:
         choices = [decision.choice for decision in decisions.values()]
@@ -385,6 +393,11 @@ class Invocation:
             notice = pack_finished(self.layout, self.workflow, self.disk)
             if notice is not None:
                 self.tell(notice)
+            outcome, about = ("done", {}) if notice is None else ("failed", {"error": notice.message})
+            run_id, user = self.layout.run_id, self.around.user
+            audit.note(
+                self.opened.root, self.disk, "compress", outcome, by=user, run_id=run_id, sync=False, about=about
+            )
 
     def _help_of(self, error: WorkflowError) -> str:
         if self.workflow.checkpoints.enabled:

@@ -21,6 +21,7 @@ FLOORS = (
     ("recovery", "unkept", "packing", "reusing"),
     ("invocation",),
     ("session",),
+    ("auditing",),
     ("inspection",),
     ("keeping",),
     ("cli",),
