@@ -11,7 +11,7 @@ FLOORS = (
     ("model",),
     ("errors",),
     ("events",),
-    ("definition", "checkpoint"),
+    ("definition", "checkpoint", "plugins"),
     ("planning",),
     ("execution", "reporting"),
     ("in_force",),
