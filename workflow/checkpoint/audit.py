@@ -21,6 +21,7 @@ from workflow.events import Event, RunFinished, RunStarted, SnapshotMade
 # Then it is renamed, and a new one begun. What was renamed stays: nobody cleans an audit but a person.
 LARGEST_BYTES = 10 << 20
 LONGEST_TEXT = 1000
+MOMENT_S = 0.02
 
 
 def note(
@@ -61,14 +62,23 @@ def _now() -> str:
 
 
 def _is_torn(path: str) -> bool:
+    """Return whether the last line has no end. One that is just being written has it a moment later."""
+    before = _end(path)
+    if before[1] in (b"", b"\n"):
+        return False
+    time.sleep(MOMENT_S)
+    return _end(path) == before
+
+
+def _end(path: str) -> tuple[int, bytes]:
+    """Return how long the log is, and its last byte; 0 and nothing where there is none."""
     try:
         with open(path, "rb") as file:
-            if file.seek(0, os.SEEK_END) == 0:
-                return False
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) != b"\n"
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            return size, file.read(1)
     except OSError:
-        return False
+        return 0, b""
 
 
 class RunAudit:
