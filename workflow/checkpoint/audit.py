@@ -49,11 +49,22 @@ def note(
     try:
         # A line that a full disk or a power cut tore is ended first, so that it costs itself only.
         size = disk.append(root.audit, (b"\n" if _is_torn(root.audit) else b"") + line, sync=sync)
-        if size > LARGEST_BYTES:
-            disk.move_directory(root.audit, f"{root.path}/audit-{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}.jsonl")
     except NotRecordedError as error:
         return error.message
+    if size > LARGEST_BYTES:
+        _put_aside(root, disk)
     return ""
+
+
+def _put_aside(root: CheckpointRoot, disk: Disk) -> None:
+    """Give a log that has grown another name, one that is free; where that cannot be, it grows on."""
+    name = f"{root.path}/audit-{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}.jsonl"
+    if os.path.lexists(name):  # another of this second: this one has a second to grow
+        return
+    try:
+        disk.move_directory(root.audit, name)
+    except NotRecordedError:
+        return
 
 
 def _now() -> str:
