@@ -101,6 +101,16 @@ class StepFinished(NamedTuple):
     is_tolerated: bool = False
 
 
+class SnapshotMade(NamedTuple):
+    """A snapshot of the run is durable. `checkpoint_id` is `RUN@N`, `trigger` manual, auto, error or completion."""
+
+    checkpoint_id: str
+    number: int
+    path: str
+    trigger: str
+    name: str = ""
+
+
 class Interrupted(NamedTuple):
     """A signal came; `stage` is 1 for the first Ctrl-C, 2 (TERM) and 3 (KILL) for the next."""
 
@@ -137,6 +147,7 @@ Event = (
     | StepIterated
     | StepProgress
     | StepFinished
+    | SnapshotMade
     | Interrupted
     | Tick
     | LogsMoving

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 
-from workflow.checkpoint import removal, retention
+from workflow.checkpoint import audit, removal, retention
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import TRASH, CheckpointRoot, RunLayout
 from workflow.checkpoint.retention import Facts, Verdict
@@ -53,6 +53,9 @@ def remove_own(disk: Disk, layout: RunLayout) -> None:
         removal.remove_run(disk, layout)
     except NotRecordedError:  # all is told and done; `checkpoint clean` will say what is in the way
         return
+    about = {"why": "completed runs are not kept"}
+    root = CheckpointRoot(os.path.dirname(layout.path))
+    audit.note(root, disk, "remove", "done", by=BY_RETENTION, run_id=layout.run_id, about=about)
 
 
 def apply_retention(root: CheckpointRoot, disk: Disk, settings: CheckpointSettings) -> Notice | None:
@@ -114,6 +117,7 @@ def _apply(root: CheckpointRoot, disk: Disk, settings: CheckpointSettings, there
 
 def _carry_out(root: CheckpointRoot, disk: Disk, verdict: Verdict, done: _Done, *, is_archive: bool) -> None:
     layout = root.run(verdict.run_id)
+    about = {"why": verdict.why}
     try:
         if verdict.is_removed:
             freed_bytes = take_away(disk, layout, is_archive=is_archive)
@@ -121,9 +125,11 @@ def _carry_out(root: CheckpointRoot, disk: Disk, verdict: Verdict, done: _Done, 
                 return
             done.freed_bytes += freed_bytes
             done.removed += 1
+            audit.note(root, disk, "remove", "done", by=BY_RETENTION, run_id=layout.run_id, sync=False, about=about)
         else:
             abandon(disk, layout, by=BY_RETENTION, note=verdict.why)
             done.abandoned += 1
+            audit.note(root, disk, "abandon", "done", by=BY_RETENTION, run_id=layout.run_id, sync=False, about=about)
     except (RunBusyError, UsageError, CheckpointError):  # not as it was a moment ago: it stays
         return
     done.reasons.setdefault(verdict.why)

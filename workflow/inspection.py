@@ -165,6 +165,8 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
 
     Durable on return. Raises CheckpointError, UsageError, RunBusyError, NotRecordedError.
     """
+    from workflow.auditing import audited
+
     layout = store.find_run(root, run_id)
     workflow, _ = definition_of(layout)
     number = step_number(workflow, step_name)
@@ -174,39 +176,46 @@ def mark(root: CheckpointRoot, run_id: str, step_name: str, *, is_done: bool, us
     try:
         layout = to_write_in(root, layout, disk)
         lock = locks.acquire_run(layout)
-        past = store.attempts_of(layout, number)
-        content = manifest(step)
-        now_at = time.time()
-        record = StepRecord(
-            step,
-            Status.SUCCEEDED if is_done else Status.PENDING,
-            (*past, Attempt(past[-1].number + 1 if past else 1, store.read_epoch(layout), now_at, now_at))
-            if is_done
-            else past,
-            Reason("forced", f"{user} said so with workflow mark"),
-            fingerprint(content),
-            content,
-            {},
-            {},
-            worker=None,
-            executor="person",
-            completed_by=f"person:{user}",
-        )
-        if is_done:
-            commits.commit_done(disk, layout, record, run_id=layout.run_id, epoch=store.read_epoch(layout))
-        else:
-            # The rounds of a loop before its marker: those that are left without one would count.
-            commits.forget_iterations(disk, layout, number, step.name)
-            disk.remove(layout.marker(number))
-            commits.commit_not_done(
-                disk, layout, record._replace(failure=Failure("marked", f"{user} said that it must run again"))
-            )
+        said = "done" if is_done else "pending"
+        with audited(root, disk, "mark", layout.run_id, step=number, name=step.name, said=said):
+            _mark(layout, disk, step, is_done=is_done, user=user)
     finally:
         if lock is not None:
             lock.release()
         disk.close()
     word = "complete: it will not run again" if is_done else "pending: it will run again"
     return f"step {one_line(step.title)} of {layout.run_id} is marked {word} (recorded as {one_line(user)}'s word)"
+
+
+def _mark(layout: RunLayout, disk: durable.Disk, step: Step, *, is_done: bool, user: str) -> None:
+    number = step.number
+    past = store.attempts_of(layout, number)
+    content = manifest(step)
+    now_at = time.time()
+    record = StepRecord(
+        step,
+        Status.SUCCEEDED if is_done else Status.PENDING,
+        (*past, Attempt(past[-1].number + 1 if past else 1, store.read_epoch(layout), now_at, now_at))
+        if is_done
+        else past,
+        Reason("forced", f"{user} said so with workflow mark"),
+        fingerprint(content),
+        content,
+        {},
+        {},
+        worker=None,
+        executor="person",
+        completed_by=f"person:{user}",
+    )
+    if is_done:
+        commits.commit_done(disk, layout, record, run_id=layout.run_id, epoch=store.read_epoch(layout))
+    else:
+        # The rounds of a loop before its marker: those that are left without one would count.
+        commits.forget_iterations(disk, layout, number, step.name)
+        disk.remove(layout.marker(number))
+        commits.commit_not_done(
+            disk, layout, record._replace(failure=Failure("marked", f"{user} said that it must run again"))
+        )
 
 
 def _disk(workflow: Workflow) -> durable.Disk:
@@ -222,6 +231,8 @@ def approve(
     an answer is meant. An answer that is there already stays as it is; its opposite is replaced, and told as `before`.
     Durable on return. Raises CheckpointError, UsageError, NotRecordedError.
     """
+    from workflow.auditing import audited
+
     layout = store.find_run(root, run_id or _waiting_run(root, step_name).run_id)
     workflow, _ = definition_of(layout)
     step = _asking_step(workflow, layout, step_name)
@@ -240,7 +251,8 @@ def approve(
         disk = _disk(workflow)
         try:
             layout = to_write_in(root, layout, disk)
-            approval.write(disk, layout, answer)
+            with audited(root, disk, "approve", layout.run_id, step=step.number, name=step.name, answer=answer.answer):
+                approval.write(disk, layout, answer)
         finally:
             disk.close()
     return {

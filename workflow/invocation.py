@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from workflow import errors, expiry
-from workflow.checkpoint import durable, history, locks, packed, records, store
+from workflow.checkpoint import audit, durable, history, locks, packed, records, store
+from workflow.checkpoint.audit import RunAudit
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.master import MasterFacts, MasterWriter
 from workflow.checkpoint.seal import why_broken
@@ -33,6 +34,8 @@ from workflow.removed_by_hand import refuse_lost_markers, write_again
 from workflow.reusing import candidates, forget_unseen
 
 if TYPE_CHECKING:
+    from workflow.execution.hooks import Hooks
+    from workflow.execution.inbox import Inbox
     from workflow.execution.reuse import Reuse
     from workflow.planning.world import World
 
@@ -71,10 +74,16 @@ class Invocation:
         self.disk = disk
         self.durations = _Durations()
         self.observers = [*observers, self.durations]
+        self.audit: RunAudit | None = None
+        if opened.workflow.checkpoints.enabled:
+            went_back_to = None if opened.snapshot is None else str(opened.snapshot.get("checkpoint_id"))
+            self.audit = RunAudit(opened.root, disk, around.user, went_back_to=went_back_to)
+            self.observers.append(self.audit)
         self.is_linear = all(step.needs is None and step.group is None for step in self.workflow.steps)
         self.jobs = 1 if self.is_linear else _jobs(options, opened.workflow)
         self.is_unwanted = False
         self.about: records.Document = {}
+        self.adopted: list[StepFinished] = []
         self.epoch = 1 if opened.stored is None else store.read_epoch(layout) + 1
         self.started_at = float((opened.stored or {}).get("started") or now_at)
 
@@ -138,7 +147,13 @@ class Invocation:
     def recover(self) -> Recorded:
         if self.opened.stored is None:
             return nothing_recorded(self.workflow)
-        return recover(self.opened, self.layout, self.disk, self.tell, end_running=self.options.end_running)
+        return recover(self.opened, self.layout, self.disk, self._tell_early, end_running=self.options.end_running)
+
+    def _tell_early(self, event: Event) -> None:
+        """Tell of what comes before RunStarted; hooks hear of it after that."""
+        if isinstance(event, StepFinished):
+            self.adopted.append(event)
+        self.tell(event)
 
     def begin(self, recorded: Recorded) -> str:
         """Write what a resume needs before anything runs; return the hash of the plan."""
@@ -215,7 +230,11 @@ class Invocation:
             inbox,
             project=self.workflow.project,
             lib=self.around.library,
-            environ={**self.around.environ, **self.options.extra_environment},
+            # Run by a hook of another run, our steps are no part of that hook.
+            environ={
+                **{name: value for name, value in self.around.environ.items() if name != "WORKFLOW_HOOK"},
+                **self.options.extra_environment,
+            },
             is_resumed=self.epoch > 1,
             # Where not every step sees the same, each is given its own.
             published=values if self.is_linear else {},
@@ -228,12 +247,16 @@ class Invocation:
             self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
         )
         reuse = self.reuse(decisions, inbox.put, values)
+        hooks = self.hooks(inbox)
         named_locks = NamedLocks(self.around.locks_directory, self.disk, self.layout.path)
         inbox.catch_signals()
         try:
             if any(decision.choice is Choice.RUN for decision in decisions.values()):
                 executor.warm_up()
             self.tell(self._started(decisions))
+            if hooks is not None:
+                for event in self.adopted:
+                    hooks.on_event(event)
             engine = Engine(
                 self.workflow,
                 self.layout,
@@ -249,6 +272,7 @@ class Invocation:
                 approvals=Approvals(self.layout, self.disk, approve, self.around.user),
                 snapshotting=snapshotting,
                 reuse=reuse,
+                hooks=hooks,
                 keep_going=self.options.keep_going,
             )
             exit_code = engine.run()
@@ -279,19 +303,62 @@ class Invocation:
             for notice in snapshotting.finish(statuses, status) if error is None else ():
                 self.tell(notice)
             self._finish(error)
+            if hooks is not None:
+                failed = self._end_hooks(hooks, inbox, status, exit_code, started)
+                if failed is not None:
+                    error, exit_code = error or failed, exit_code or failed.exit_code
             if error is None and self.workflow.checkpoints.enabled:
                 self._look_after(status, exit_code)
-            counts: dict[Status, int] = {}
-            for it in board.statuses.values():
-                counts[it] = counts.get(it, 0) + 1
-            self.tell(
-                RunFinished(
-                    self.layout.run_id, status, exit_code, time.monotonic() - started, counts, self._resume_command()
-                )
-            )
+            self._tell_end(status, exit_code, time.monotonic() - started, board.statuses)
             return exit_code
         finally:
+            if hooks is not None:
+                hooks.cut()
             inbox.close()
+
+    def hooks(self, inbox: Inbox) -> Hooks | None:
+        """Return what runs the hooks, told of everything from now on; None where there are none."""
+        if not self.workflow.hooks:
+            return None
+        from workflow.execution.hooks import Hooks
+
+        hooks = Hooks(
+            self.workflow,
+            self.layout,
+            self.disk,
+            self.around.environ,
+            inbox.put,
+            resume_command=self._resume_command(),
+            is_resumed=self.epoch > 1,
+        )
+        self.observers.append(hooks)
+        return hooks
+
+    def _end_hooks(
+        self, hooks: Hooks, inbox: Inbox, status: RunStatus, exit_code: int, started: float
+    ) -> WorkflowError | None:
+        """Run the last hooks, while all of the run is still in its place; return the error of a required one."""
+        from workflow.execution.hooks import end_hooks, event_at_end
+
+        about = {
+            "run_status": status.value,
+            "exit_code": exit_code,
+            "duration_seconds": round(time.monotonic() - started, 3),
+        }
+        event = event_at_end(exit_code, is_completed=status is RunStatus.COMPLETED)
+        failed = end_hooks(hooks, inbox, self.tell, event, about)
+        if failed is not None:
+            self.tell(Notice(failed.message, self._help_of(failed), "error"))
+        return failed
+
+    def _tell_end(self, status: RunStatus, exit_code: int, duration_s: float, statuses: Mapping[int, Status]) -> None:
+        if self.audit is not None and self.audit.objection:
+            self.tell(Notice(f"the audit log misses a line: {self.audit.objection}"))
+        counts: dict[Status, int] = {}
+        for it in statuses.values():
+            counts[it] = counts.get(it, 0) + 1
+        run_id, resume = self.layout.run_id, self._resume_command()
+        self.tell(RunFinished(run_id, status, exit_code, duration_s, counts, resume))
 
     def _started(self, decisions: dict[int, Decision]) -> RunStarted:
         choices = [decision.choice for decision in decisions.values()]
@@ -334,6 +401,11 @@ class Invocation:
             notice = pack_finished(self.layout, self.workflow, self.disk)
             if notice is not None:
                 self.tell(notice)
+            outcome, about = ("done", {}) if notice is None else ("failed", {"error": notice.message})
+            run_id, user = self.layout.run_id, self.around.user
+            audit.note(
+                self.opened.root, self.disk, "compress", outcome, by=user, run_id=run_id, sync=False, about=about
+            )
 
     def _help_of(self, error: WorkflowError) -> str:
         if self.workflow.checkpoints.enabled:

@@ -191,6 +191,36 @@ class CheckpointSettings:
     retention: Retention = field(default_factory=Retention)
 
 
+HOOK_EVENTS = (
+    "run_start",
+    "step_start",
+    "step_complete",
+    "step_failed",
+    "checkpoint",
+    "run_complete",
+    "run_failed",
+    "run_paused",
+)
+
+
+class Hook(NamedTuple):
+    """A shell command that runs when something happens; `event` is one of `HOOK_EVENTS`, `source` where it stands.
+
+    `is_required`: the run stops when it fails; of any other only a warning tells. It is killed after `timeout_s`.
+    """
+
+    event: str
+    command: str
+    source: Source
+    timeout_s: float = 60.0
+    is_required: bool = False
+
+    @property
+    def title(self) -> str:
+        """What messages call it. Not its text: that may hold what is nobody's business."""
+        return f"{self.event} ({self.source})"
+
+
 class Limits(NamedTuple):
     """What may run side by side: steps, and the sums of what they declare. None: what the machine has."""
 
@@ -208,6 +238,7 @@ class Workflow:
     `time_limit_s` bounds the run as a whole, `limits` what runs side by side.
     `policy` is the file (absolute) that changed it, and `said_at` where each setting in `checkpoints` was written
     down, by its name (`retention.max_age_days`); those that are missing there are standard.
+    `hooks` are no part of what is recorded: another hook makes no other plan, and no step run again.
     """
 
     name: str
@@ -220,6 +251,7 @@ class Workflow:
     smart: Smart = field(default_factory=Smart)
     policy: str | None = field(default=None, compare=False)
     said_at: Mapping[str, Source] = field(default_factory=dict, compare=False, repr=False)
+    hooks: tuple[Hook, ...] = field(default=(), compare=False)
 
 
 class Status(enum.Enum):

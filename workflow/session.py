@@ -7,17 +7,22 @@ and the library call this; nothing below knows of either.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from workflow import expiry
 from workflow.checkpoint import durable, locks, store
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
-from workflow.errors import UsageError, WorkflowError
+from workflow.errors import UsageError, WorkflowError, printable
 from workflow.events import Observer
 from workflow.invocation import Invocation, Surroundings
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run
 from workflow.reusing import is_smart, world_of
+
+if TYPE_CHECKING:
+    from workflow.plugins import Aside
 
 __all__ = [
     "NEWEST",
@@ -94,12 +99,23 @@ def run(
     Raises WorkflowError for what keeps it from starting; once a step may have run, observers
     hear of everything and RunFinished comes last.
     """
+    beside = _observers_named(os.environ.get("WORKFLOW_OBSERVERS", ""))
     opened = open_run(options, project_directory(), os.environ, to_run=True)
     try:
-        return _run(options, opened, observers, ask, approve)
+        return _run(options, opened, [*observers, *beside], ask, approve)
     finally:
         if opened.ahead is not None:
             opened.ahead.close()
+        for said in filter(None, [it.close() for it in beside]):
+            print(f"warning: {printable(said)}", file=sys.stderr)
+
+
+def _observers_named(names: str) -> list[Aside]:
+    if not names:
+        return []
+    from workflow import plugins
+
+    return plugins.observers(names)
 
 
 def _run(

@@ -197,7 +197,7 @@ def test_cleaners_at_once_share_the_work(many: Many) -> None:
     assert len(removed) == len(set(removed)), "two of them say that they removed the same run"
     if project.runs:  # what one held while the other looked
         assert project.run("checkpoint", "prune", "--force").returncode == 0
-    assert sorted(os.listdir(root)) == [".gitignore", "README.md", "cache"]
+    assert sorted(os.listdir(root)) == [".gitignore", "README.md", "audit.jsonl", "cache"]
 
 
 def test_a_run_lives_through_cleaners_beside_it(project: Project) -> None:

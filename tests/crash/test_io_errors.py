@@ -30,8 +30,8 @@ from workflow.errors import NotRecordedError
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS")
 NOT_RECORDED = 125
 # Operations at the end of a run that touch no truth: checkpoint.json (how often depends on time), the last snapshot,
-# history, holder.
-LAST_DERIVED = 26
+# history, holder, the audit log.
+LAST_DERIVED = 32
 WAYS_ON = ("workflow resume", "--checkpoint-dir", "workflow run", "df -h", "look at the disk")
 
 
@@ -89,7 +89,7 @@ def test_an_error_once_stops_the_run_or_is_healed(project: Project, code: str) -
 def test_a_full_disk_at_the_commit_says_how_to_go_on(project: Project, operation: str) -> None:
     """Case 7: the message tells what to do, and the step that had ended is not repeated where it need not be."""
     project.steps(3)
-    index = max(1, operations_of(project, "run").count(operation) - 4)
+    index = max(1, operations_of(project, "run").count(operation) - 7)
     start_over(project)
     result = project.run(env={"WORKFLOW_FAULT": f"{operation}:{index}:ENOSPC:forever"})
     assert_stopped_well(project, result, 3, healed=False)

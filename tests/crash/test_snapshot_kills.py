@@ -99,7 +99,7 @@ def test_a_snapshot_that_finds_no_room_is_a_warning(project: Project, error: str
     count = operations_of(project, "run", *EVERY).count("open")
     warned = 0
     # The last snapshot is among the last operations, whatever the time made of the ones before.
-    for index in [*sample(range(1, count - 5), 4), *range(count - 5, count + 1)]:
+    for index in [*sample(range(1, count - 8), 4), *range(count - 8, count + 1)]:
         start_over(project)
         result = project.run("run", *EVERY, env={"WORKFLOW_FAULT": f"open:{index}:{error}"})
         assert result.returncode in (0, 125), result.stderr

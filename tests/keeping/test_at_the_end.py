@@ -106,7 +106,7 @@ def test_completed_runs_that_are_not_kept_go_at_once_and_say_so(project: Project
     assert project.run("resume").returncode == 0
     assert project.runs == []
     assert project.executions == ["00", "01", "00", "00", "01", "01"]
-    assert sorted(os.listdir(project.path / ".checkpoints")) == [".gitignore", "README.md", "cache"]
+    assert sorted(os.listdir(project.path / ".checkpoints")) == [".gitignore", "README.md", "audit.jsonl", "cache"]
 
 
 def test_failed_runs_that_are_not_kept_go_by_age(project: Project) -> None:

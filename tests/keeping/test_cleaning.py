@@ -105,7 +105,7 @@ def test_a_run_cannot_be_half_gone_and_looked_at(project: Project) -> None:
     removed = project.run("checkpoint", "delete", project.newest_run.name, "--force")
     assert removed.returncode == 0
     assert removed.stdout.startswith("removed 1 run (")
-    assert sorted(os.listdir(project.path / ".checkpoints")) == [".gitignore", "README.md", "cache"]
+    assert sorted(os.listdir(project.path / ".checkpoints")) == [".gitignore", "README.md", "audit.jsonl", "cache"]
 
 
 def test_delete_takes_several_runs_by_name_or_path(project: Project) -> None:
@@ -318,7 +318,7 @@ def test_leftovers_of_a_removal_that_was_cut_short_are_swept(project: Project) -
     assert project.run("status").returncode == 3
     swept = project.run("checkpoint", "clean")
     assert swept.returncode == 0
-    assert sorted(os.listdir(project.path / ".checkpoints")) == [".gitignore", "README.md", "cache"]
+    assert sorted(os.listdir(project.path / ".checkpoints")) == [".gitignore", "README.md", "audit.jsonl", "cache"]
 
 
 @pytest.mark.parametrize(
@@ -395,5 +395,5 @@ def test_checkpoints_behind_a_link_are_cleaned_there(project: Project, tmp_path:
     shutil.move(project.path / ".checkpoints", tmp_path / "larger")
     (project.path / ".checkpoints").symlink_to(tmp_path / "larger")
     assert project.run("checkpoint", "prune", "--force").returncode == 0
-    assert sorted(os.listdir(tmp_path / "larger")) == [".gitignore", "README.md", "cache"]
+    assert sorted(os.listdir(tmp_path / "larger")) == [".gitignore", "README.md", "audit.jsonl", "cache"]
     assert project.run().returncode == 0

@@ -36,6 +36,8 @@ def what_is_there(top: Path) -> dict[str, bytes | str]:
     for folder, directories, files in os.walk(top):
         for name in (*directories, *files):
             path = Path(folder) / name
+            if name == "audit.jsonl":  # that it was tried is noted
+                continue
             found[str(path)] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else ""
     return found
 

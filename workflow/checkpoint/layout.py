@@ -24,6 +24,7 @@ TRASH = ".trash-"  # a run that is being removed, under the lock of nobody: swep
 ARCHIVE_ENDINGS = (".tar.gz", ".tar.zst")
 SNAPSHOT_ID = re.compile(r"(workflow_\d{8}_\d{6}(?:_\d+)?)@(\d+)\Z")
 CACHE_DIR = "cache"
+AUDIT = "audit.jsonl"
 DAMAGED = ".damaged"
 TEMPORARY = ".tmp-"
 
@@ -58,6 +59,11 @@ class CheckpointRoot:
     @property
     def cache(self) -> str:
         return os.path.join(self.path, CACHE_DIR)
+
+    @property
+    def audit(self) -> str:
+        """Who did what to the runs here, one JSON object a line; only ever added to."""
+        return os.path.join(self.path, AUDIT)
 
     @property
     def history(self) -> str:

@@ -103,7 +103,7 @@ def _tag(
     if document is None:
         what = f"that {layout.run_id} is {'no longer ' if word.is_off else ''}{word.tag} could not be recorded"
         with told_as(what, word.again(layout.run_id, checkpoint_dir)):
-            document = _written(root, layout, act)
+            document = _written(root, layout, act, word)
     if given["as_json"] or given["as_format"] == "json":
         from workflow.cli.printing import print_json
 
@@ -114,8 +114,9 @@ def _tag(
 
 
 def _written(
-    root: CheckpointRoot, layout: RunLayout, act: Callable[[Disk, RunLayout], dict[str, Any]]
+    root: CheckpointRoot, layout: RunLayout, act: Callable[[Disk, RunLayout], dict[str, Any]], word: Word
 ) -> dict[str, Any]:
+    from workflow.auditing import audited
     from workflow.upkeep import to_write_in
 
     disk = open_disk(layout if layout.archive is None else None)
@@ -125,7 +126,8 @@ def _written(
         disk.close()
     disk = open_disk(layout)
     try:
-        return act(disk, layout)
+        with audited(root, disk, word.verb, layout.run_id, is_taken_back=word.is_off, note=word.note):
+            return act(disk, layout)
     finally:
         disk.close()
 

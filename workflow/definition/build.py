@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from workflow.definition import graph, groups, matrix, needs, numbering, options, rules, settings
+from workflow.definition import graph, groups, hooks, matrix, needs, numbering, options, rules, settings
 from workflow.definition.matrix import Variant
 from workflow.definition.raw import RawStep, RawWorkflow
 from workflow.errors import Problem, UsageError, listed, nearest, one_line
@@ -51,6 +51,7 @@ def build(
     needed = needs.needs(raw.steps, numbers, names, grouped, variants, problems, is_whole=is_whole, is_unique=is_unique)
     time_limit_s, limits = rules.limits(raw, problems)
     smart = options.smart(raw, problems)
+    declared_hooks = hooks.hooks(raw, problems) if "hooks" in raw.values else ()
     steps: list[Step] = []
     for index, one in enumerate(raw.steps):
         step = _step(
@@ -81,6 +82,7 @@ def build(
         policy=None if policy is None else policy.path,
         said_at=settings.said_at(raw.top),
         smart=smart,
+        hooks=declared_hooks,
     )
 
 

@@ -187,6 +187,7 @@ _WHERE = {
     "group": "beside a list of steps",
     "policy": "of a policy",
     "override": "that a policy can give a step",
+    "hook": "of a hook",
 }
 _SPOKEN = {
     **dict.fromkeys(("yes", "on", "y", "1"), "true"),

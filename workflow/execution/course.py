@@ -14,6 +14,7 @@ from workflow.execution import in_hand
 from workflow.execution.approvals import Approvals
 from workflow.execution.board import Board
 from workflow.execution.executor import Executor, Start
+from workflow.execution.hook_news import Gate, HookEnded
 from workflow.execution.in_hand import InHand
 from workflow.execution.inbox import Inbox
 from workflow.execution.judging import Judge, verdict
@@ -46,6 +47,7 @@ class Course:
         visible: Visibility | None,
         judge: Judge,
         reuse: Reuse | None,
+        hooks: Gate | None,
         end: Callable[[Step, StepRecord], None],
     ) -> None:
         self._layout = layout
@@ -62,6 +64,8 @@ class Course:
         self._visible = visible
         self._judge = judge
         self._reuse = reuse
+        self._hooks = hooks
+        self._let_pass: set[int] = set()  # steps whose hooks have had their say
         self._hand_over = end
         self._reasons: dict[int, Reason] = {}
         self._iterations: dict[int, int] = {}
@@ -79,7 +83,7 @@ class Course:
             self._reuse.look(step, seen)
             return
         if rules is NO_RULES:
-            self._start(step, in_hand.RUN)
+            self._run(step)
             return
         if rules.condition == "failure" and self._schedule.cause_before(number) is None:
             self._refuse(step, Status.SKIPPED, None, "nothing before it failed")
@@ -100,8 +104,14 @@ class Course:
         if self._reuse is not None and record.status is Status.SUCCEEDED:
             self._reuse.forget(record.step)
 
-    def hear(self, event: Looked | Remark) -> None:
-        """Go on with a step whose world was looked at: it is reused, or ready to run with all the reasons why."""
+    def hear(self, event: Looked | Remark | HookEnded) -> None:
+        """Go on with a step whose world was looked at: it is reused, or ready to run with all the reasons why.
+
+        Or with one whose hooks have had their say.
+        """
+        if not isinstance(event, Looked | Remark):
+            self._hear_hook(event)
+            return
         if isinstance(event, Remark):
             self._teller.tell(Notice(event.text))
             return
@@ -128,6 +138,30 @@ class Course:
                 return
         self._schedule.put_back(number)
 
+    def _hear_hook(self, event: HookEnded) -> None:
+        if event.error is not None:
+            self._board.give_up(event.error)
+        elif event.warning:
+            self._teller.tell(Notice(event.warning))
+        if event.step is not None:
+            self._board.looked_at.discard(event.step)
+            self._let_pass.add(event.step)
+            self._schedule.put_back(event.step)
+
+    def _is_let_pass(self, step: Step) -> bool:
+        """Return whether nothing stands before an attempt; else its hooks are asked, and its turn comes again."""
+        number = step.number
+        if self._hooks is None or number in self._let_pass or not self._hooks.is_before_steps:
+            self._let_pass.discard(number)
+            return True
+        self._slots.give_back(step)
+        if self._board.statuses[number] is Status.RUNNING:  # its test held
+            self._board.move(number, Status.WAITING)
+        self._board.looked_at.add(number)
+        past = self._past.get(number, ())
+        self._hooks.ask(step, past[-1].number + 1 if past else 1)
+        return False
+
     def _end(self, step: Step, record: StepRecord) -> None:
         if self._reuse is not None:
             self._reuse.ends(record)
@@ -152,6 +186,8 @@ class Course:
 
     def _run(self, step: Step) -> None:
         number = step.number
+        if not self._is_let_pass(step):
+            return
         if step.rules.repeat is None:
             self._start(step, in_hand.RUN)
             return

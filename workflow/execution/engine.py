@@ -23,6 +23,7 @@ from workflow.execution.board import Board
 from workflow.execution.committer import CommitFailed, Committed, Committer
 from workflow.execution.course import Course
 from workflow.execution.executor import Executor
+from workflow.execution.hook_news import Gate, HookEnded
 from workflow.execution.inbox import Inbox, SignalCame
 from workflow.execution.judging import KILLED, Judge
 from workflow.execution.reuse import Looked, Remark, Reuse
@@ -70,6 +71,7 @@ class Engine:
         approvals: Approvals,
         snapshotting: Snapshotting,
         reuse: Reuse | None = None,
+        hooks: Gate | None = None,
         keep_going: bool = False,
     ) -> None:
         """`recorded`: what is known of earlier runs of steps; `reuse` looks at steps; `keep_going`: past a failure."""
@@ -106,6 +108,7 @@ class Engine:
             visible=self._visible,
             judge=self._judge,
             reuse=reuse,
+            hooks=hooks,
             end=self._end,
         )
         self._timers: list[tuple[float, int]] = []  # steps between two attempts, by the time of the next
@@ -238,7 +241,7 @@ class Engine:
             self._on_worker_gone(event)
         elif isinstance(event, CommitFailed):
             self._on_commit_failed(event)
-        elif isinstance(event, Looked | Remark):
+        elif isinstance(event, Looked | Remark | HookEnded):
             self._course.hear(event)
         else:
             raise InvariantError(f"an event nobody knows: {event!r}")

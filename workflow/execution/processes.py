@@ -117,6 +117,8 @@ def find_step_processes(run_dir: str, label: str, *, worker: int | None, since_t
                 continue
             with open(f"/proc/{name}/environ", "rb") as file:
                 environment = file.read().split(b"\0")
+            if _is_hook(environment):
+                continue
             # Who left its session and dropped its environment is ours as subreaper. What we started
             # ourselves is of our own session; what an earlier step left behind carries its mark.
             is_orphan = since_ticks is not None and int(words[1]) == own and int(words[3]) != own_session
@@ -148,10 +150,15 @@ def find_worker_shells(run_dir: str) -> set[int]:
                 environment = file.read().split(b"\0")
         except OSError:
             continue
-        is_in_step = any(variable.startswith(b"WORKFLOW_STEP=") for variable in environment)
+        is_in_step = _is_hook(environment) or any(it.startswith(b"WORKFLOW_STEP=") for it in environment)
         if mark in environment and not is_in_step and pid != os.getpid() and _is_of(run_dir, environment):
             found.add(pid)
     return found
+
+
+def _is_hook(environment: list[bytes]) -> bool:
+    """Return whether a process is a hook's: it is told of a run and a step, and is no part of either."""
+    return any(it.startswith(b"WORKFLOW_HOOK=") for it in environment)
 
 
 def is_held_in_sight(path: str, descriptor: int) -> bool:

@@ -14,7 +14,7 @@ from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.master import MasterWriter
 from workflow.checkpoint.records import StepRecord
 from workflow.errors import NotRecordedError, one_line
-from workflow.events import Notice
+from workflow.events import Notice, SnapshotMade
 from workflow.execution.board import Board
 from workflow.execution.in_hand import RUN, InHand
 from workflow.execution.printed_marks import MOST_A_LOOK_BYTES, MarkScan
@@ -25,6 +25,8 @@ from workflow.planning.tasks import WORDS, Tasks
 
 # A step that asks again and again, in one breath, is given this many.
 MOST_ASKED_AT_ONCE = 20
+
+News = Notice | SnapshotMade
 
 _AT_THE_END = {RunStatus.COMPLETED: "completion", RunStatus.FAILED: "error"}
 
@@ -74,7 +76,7 @@ class Snapshotting:
 
     # ------------------------------------------------------------------ what may ask for one
 
-    def on_recorded(self, record: StepRecord, board: Board) -> Sequence[Notice]:
+    def on_recorded(self, record: StepRecord, board: Board) -> Sequence[News]:
         """Take note that an outcome is recorded; call it once for each, before the board shows it or anybody is told.
 
         What the step asked for while nobody looked is made up for now: it asked while it ran, and there its snapshot
@@ -152,7 +154,7 @@ class Snapshotting:
 
     # ------------------------------------------------------------------ making them
 
-    def make(self, board: Board) -> list[Notice]:
+    def make(self, board: Board) -> list[News]:
         """Make the snapshots that are due; return what people should know of it."""
         # While a failure brings others to their end, there is more to tell in a moment.
         is_error_due = self._is_error_due and (board.root is None or board.is_closed or board.is_stopping)
@@ -167,12 +169,12 @@ class Snapshotting:
         self._is_error_due = self.is_due = self._is_error_due and not is_error_due
         return notices
 
-    def _make_asked(self, board: Board) -> list[Notice]:
+    def _make_asked(self, board: Board) -> list[News]:
         asked = [("manual", name) for name in self._asked]
         self._asked.clear()
         return self._make_now(board, asked)
 
-    def _make_now(self, board: Board, triggers: Sequence[tuple[str, str]]) -> list[Notice]:
+    def _make_now(self, board: Board, triggers: Sequence[tuple[str, str]]) -> list[News]:
         if not triggers:
             return []
         going = RunStatus.IN_PROGRESS if self._epoch == 1 else RunStatus.RETRYING
@@ -182,7 +184,7 @@ class Snapshotting:
         running = [(hand.worker, number) for number, hand in board.in_hand.items()]
         return self._write(triggers, board.statuses, running, status)
 
-    def finish(self, statuses: Mapping[int, Status], status: RunStatus) -> list[Notice]:
+    def finish(self, statuses: Mapping[int, Status], status: RunStatus) -> list[News]:
         """Make the last snapshot of an invocation; return what people should know of it.
 
         Where nothing happened that the last one does not tell, none is made; but a completed run has one that says so.
@@ -206,14 +208,14 @@ class Snapshotting:
         statuses: Mapping[int, Status],
         running: Sequence[tuple[int, int]],
         status: RunStatus,
-    ) -> list[Notice]:
+    ) -> list[News]:
         statuses = with_past(dict(statuses), self._recorded)
         words = {number: WORDS.get(it, "pending") for number, it in statuses.items()}
         document = self._master.document(statuses, running, status)
         document["tasks"] = records.Streamed(lambda: self._tasks.items(words))
         self._recorded_then = self._recorded_now
         self._running_then = tuple(number for _, number in running)
-        notices = []
+        notices: list[News] = []
         for trigger, name in triggers:
             try:
                 made = snapshots.write(self._disk, self._layout, document, trigger=trigger, name=name, most=self._most)
@@ -223,9 +225,9 @@ class Snapshotting:
                     self._objections.add(error.message)
                     notices.append(Notice(f"no snapshot was made: {error.message}", error.help))
                 continue
+            made_id = snapshots.snapshot_id(self._layout, made.number)
+            notices.append(SnapshotMade(made_id, made.number, made.path, trigger, name))
             if trigger == "manual":
                 said = f" ({one_line(name)})" if name else ""
-                notices.append(
-                    Notice(f"snapshot {snapshots.snapshot_id(self._layout, made.number)} made{said}", level="note")
-                )
+                notices.append(Notice(f"snapshot {made_id} made{said}", level="note"))
         return notices

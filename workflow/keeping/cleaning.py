@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from workflow import upkeep
+from workflow.auditing import audited, noted
 from workflow.checkpoint import locks, removal, retention, snapshots, store
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import ARCHIVE_ENDINGS, CheckpointRoot, RunLayout
@@ -161,6 +162,19 @@ def carry_out(root: CheckpointRoot, disk: Disk, proposal: Proposal) -> Cleaned:
     A run that became live or pinned meanwhile is left alone. Raises RunBusyError or RunPinnedError for that only
     where the run was named.
     """
+    if proposal.is_empty:
+        return _carry_out(root, disk, proposal)
+    named = {it.run_id for it in proposal.going} | {it.run_id for it in proposal.abandoned}
+    run_id = min(named) if len(named) == 1 else None
+    with audited(root, disk, proposal.verb, run_id, is_destructive=True, runs=len(named)) as about:
+        cleaned = _carry_out(root, disk, proposal)
+        about |= {"removed": len(cleaned.removed), "abandoned": len(cleaned.abandoned)}
+        if cleaned.error is not None:
+            about["outcome"], about["error"] = "failed", cleaned.error.message
+    return cleaned
+
+
+def _carry_out(root: CheckpointRoot, disk: Disk, proposal: Proposal) -> Cleaned:
     removed: list[Item] = []
     left = list(proposal.left)
     abandoned: list[Left] = []
@@ -177,11 +191,14 @@ def carry_out(root: CheckpointRoot, disk: Disk, proposal: Proposal) -> Cleaned:
             failure = failure or error
         else:
             if freed is not None:
+                # One by one: a kill in the middle leaves told what went before it.
+                noted(root, disk, "remove", item.run_id, name=item.name, why=item.why)
                 removed.append(item._replace(size_bytes=freed))
                 freed_bytes += freed
     for it in proposal.abandoned:
         try:
             upkeep.abandon(disk, root.run(it.run_id), by=upkeep.BY_RETENTION, note=it.why)
+            noted(root, disk, "abandon", it.run_id, why=it.why)
             abandoned.append(it)
         except (RunBusyError, CheckpointError, UsageError) as error:
             left.append(Left(it.run_id, error.message))

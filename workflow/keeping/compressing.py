@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from workflow import packing
+from workflow.auditing import audited
 from workflow.checkpoint import archive, archive_format, compression, locks, packed, store, streams
 from workflow.checkpoint.durable import Disk, planned_faults
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
@@ -91,7 +92,11 @@ def _compress(layout: RunLayout, ending: str, *, only_finished: bool, dry_run: b
             size = sum(os.stat(f"{layout.path}/{entry.path}").st_size for entry in held.files)
             return _row(layout.run_id, "would be compressed", layout.path + ending, status, len(held.files), size)
         again = f"workflow checkpoint compress {layout.run_id}"
-        with streams.told_as(f"{layout.run_id} could not be made an archive", again):
+        root = CheckpointRoot(os.path.dirname(layout.path))
+        with (
+            streams.told_as(f"{layout.run_id} could not be made an archive", again),
+            audited(root, disk, "compress", layout.run_id, is_destructive=True, archive=layout.run_id + ending),
+        ):
             made = packing.pack(layout, workflow, stored, disk, ending)
     finally:
         lock.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from workflow.auditing import audited
 from workflow.checkpoint import durable, snapshots
 from workflow.checkpoint.layout import CheckpointRoot
 from workflow.definition import graph
@@ -42,9 +43,10 @@ def create(root: CheckpointRoot, run_id: str | None, name: str) -> dict[str, Any
     document = present(layout, workflow, stored, graph.order(workflow.steps), user=user_name())
     disk = durable.Disk(private=workflow.checkpoints.private, faults=durable.planned_faults(environment()))
     try:
-        made = snapshots.write(
-            disk, layout, document, trigger="manual", name=name, most=workflow.checkpoints.max_snapshots
-        )
+        with audited(root, disk, "create", layout.run_id, trigger="manual") as noted:
+            most = workflow.checkpoints.max_snapshots
+            made = snapshots.write(disk, layout, document, trigger="manual", name=name, most=most)
+            noted["checkpoint"] = snapshots.snapshot_id(layout, made.number)
     finally:
         disk.close()
     return {

@@ -15,7 +15,7 @@ from workflow.checkpoint import store
 from workflow.checkpoint.layout import CheckpointRoot
 from workflow.checkpoint.temporary import why_not_writable
 from workflow.definition.files import shown_path
-from workflow.errors import DefinitionError, one_line
+from workflow.errors import DefinitionError, UsageError, one_line
 from workflow.execution.environment import find_program
 from workflow.in_force import Flags, InForce, in_force, settings_in_force, value_of
 from workflow.model import Workflow
@@ -54,6 +54,7 @@ def diagnosis(checkpoint_dir: str | None, policy: str | None) -> dict[str, Any]:
     else:
         root = checkpoint_root(project, checkpoint_dir, environ, workflow)
     checks = [about, *_programs(environ), *_places(root, environ, is_kept=effective.settings.enabled), _clock(root)]
+    checks.append(_observers(environ.get("WORKFLOW_OBSERVERS", "")))
     settings = [
         {
             "key": key,
@@ -93,6 +94,19 @@ def _settings(
         return effective, None, Check("definition", NOTE, told, "cd into the project, or make a first step in steps/")
     shown = shown_path(project, workflow.source)
     return effective, workflow, Check("definition", OK, f"{one_line(shown)}, {len(workflow.steps):,} steps")
+
+
+def _observers(named: str) -> Check:
+    """Return which observers of other packages there are, and whether those that are named can be had."""
+    from workflow import plugins
+
+    there = ", ".join(f"{one_line(it.name)} ({one_line(it.package)})" for it in plugins.installed())
+    try:
+        used = plugins.observers(named)
+    except UsageError as error:
+        return Check("observers", WRONG, error.message, error.help)
+    told = f"installed: {there}" if there else "none is installed beside our own"
+    return Check("observers", OK, f"{told}; in use: {one_line(named)}" if used else told)
 
 
 def _programs(environ: Mapping[str, str]) -> Iterator[Check]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from workflow import __version__, packing
+from workflow.auditing import audited
 from workflow.checkpoint import archive, compression, locks, portable, records, store, streams
 from workflow.checkpoint.archive import Entry
 from workflow.checkpoint.archive_format import EXPORTED, ArchiveError, Manifest, path_bytes
@@ -48,7 +49,10 @@ def export(
         members = tuple(archive.describe(entry) for entry in entries)
         manifest = Manifest(layout.run_id, EXPORTED, __version__, summary, tuple(directories), members)
         again = f"workflow checkpoint export {layout.run_id} --out FILE"
-        with streams.told_as(f"{one_line(out)} could not be written", again):
+        with (
+            streams.told_as(f"{one_line(out)} could not be written", again),
+            audited(root, disk, "export", layout.run_id, file=one_line(target), with_outputs=with_outputs),
+        ):
             size = archive.write(disk, target, manifest, entries, ending=ending, mode=disk.file_mode, to_verify=True)
     finally:
         if lock is not None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from workflow import upkeep
+from workflow.auditing import audited
 from workflow.checkpoint import archive, archive_reader, locks, packed, portable, records, removal, store, streams
 from workflow.checkpoint.archive_format import EXPORTED, Manifest, Member, parent
 from workflow.checkpoint.archive_reader import Archive
@@ -52,7 +53,11 @@ def import_run(
         disk = Disk(private=is_private, faults=planned_faults(environment()))
         try:
             prepare_root(root, disk)
-            with streams.nursery(disk, root.path, 0o700) as nursery:
+            origin = {"file": one_line(path), "digest": opened.digest, "was": manifest.run_id, "force": force}
+            with (
+                audited(root, disk, "import", run_id, is_destructive=force, **origin),
+                streams.nursery(disk, root.path, 0o700) as nursery,
+            ):
                 grown = RunLayout(f"{nursery}/{run_id}")
                 outputs = f"{nursery}/outputs"
                 for directory in (grown.path, outputs):

@@ -6,11 +6,13 @@ again by the next repair or resume, so a kill at any moment costs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from workflow.auditing import audited
 from workflow.checkpoint import durable, locks, records, store, validation
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import TEMPORARY, CheckpointRoot, RunLayout
@@ -28,7 +30,7 @@ from workflow.planning import documents
 from workflow.planning.present import present
 from workflow.planning.record import Recorded, read_record
 from workflow.recovery import damaged_files
-from workflow.session import environment, library_directory, locks_directory, project_directory, user_name
+from workflow.session import environment, library_directory, locks_directory, open_disk, project_directory, user_name
 
 SWEEP, SET_ASIDE, REBUILD = "sweep", "set-aside", "rebuild"
 
@@ -61,7 +63,12 @@ def repaired(root: CheckpointRoot, name: str | None, *, is_dry: bool) -> Documen
         return {"run_id": layout.run_id, "dry_run": is_dry, "actions": [], "runs_again": [], "left": []}
     lock = locks.acquire_run(layout)
     try:
-        return _repaired(root, layout, is_dry=is_dry)
+        if is_dry:
+            return _repaired(root, layout, is_dry=True)
+        with contextlib.closing(open_disk(layout)) as disk, audited(root, disk, "repair", layout.run_id) as about:
+            done = _repaired(root, layout, is_dry=False)
+            about |= {"actions": len(done["actions"]), "left": len(done["left"])}
+            return done
     finally:
         lock.release()
 

@@ -6,8 +6,9 @@ import os
 import time
 from typing import NamedTuple
 
+from workflow.auditing import audited
 from workflow.checkpoint import durable, locks, records, snapshots
-from workflow.checkpoint.layout import RunLayout
+from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.snapshots import Entry, Head
 from workflow.session import environment
 from workflow.upkeep import RunPinnedError
@@ -45,7 +46,11 @@ def trim(layout: RunLayout, older_than_s: float | None, keep: int | None, is_dry
     try:
         chosen = _chosen(layout, older_than_s, keep)
         told = _trimmed(layout, chosen, is_dry=False)
-        return told._replace(freed_bytes=snapshots.remove(disk, layout, chosen))
+        if not chosen:
+            return told
+        root = CheckpointRoot(os.path.dirname(layout.path))
+        with audited(root, disk, "prune", layout.run_id, is_destructive=True, snapshots=told.removed):
+            return told._replace(freed_bytes=snapshots.remove(disk, layout, chosen))
     finally:
         disk.close()
         lock.release()
