@@ -15,7 +15,8 @@ FLOORS = (
     ("planning",),
     ("execution", "reporting"),
     ("in_force",),
-    ("opening",),  # session is the composition root in ten files, each resting on those before it
+    ("rerunning",),
+    ("opening",),  # session is the composition root in eleven files, each resting on those before it
     ("upkeep",),
     ("expiry",),
     ("recovery", "unkept", "packing", "reusing"),

@@ -10,13 +10,16 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
 from workflow.checkpoint.layout import FORMAT_VERSION
 from workflow.checkpoint.marker import posix_cksum
 from workflow.model import Attempt, Failure, Reason, Status, Step
+
+if TYPE_CHECKING:
+    from workflow.checkpoint.spending import Spent
 
 Document = dict[str, Any]
 
@@ -150,6 +153,7 @@ class StepRecord(NamedTuple):
     `output_digests` maps declared outputs to `blake3:<hex>`. A WAITING step goes on at `next_at`, with
     `retries_used` retries spent; one that was cut short goes on at once. `iteration` counts the iterations
     that ended well; 0: it is not repeated. `snapshots` are the names of those it asked for; its state does not tell.
+    `spent` is what the attempt cost; it has a file of its own.
     """
 
     step: Step
@@ -173,6 +177,7 @@ class StepRecord(NamedTuple):
     next_at: float | None = None
     iteration: int = 0
     snapshots: tuple[str, ...] = ()
+    spent: Spent | None = None
 
     @property
     def is_done(self) -> bool:

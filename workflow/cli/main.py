@@ -172,5 +172,5 @@ workflow runs numbered shell steps and, after any crash, carries on where it was
 
 Without a command: workflow run. `workflow COMMAND --help` tells the options.
 Exit codes: 0 done, 1 a step failed, 2 wrong definition or command line, 3 checkpoint missing or damaged,
-4 waiting for approval, 75 busy, 124 out of time, 125 could not be recorded, 130/143/129 interrupted.
+4 waiting for approval or for a higher limit, 75 busy, 124 out of time, 125 could not be recorded, 130/143/129 interrupted.
 """

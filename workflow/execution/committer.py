@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from workflow.checkpoint import commits
 from workflow.checkpoint.commits import StagedDone
@@ -21,6 +21,9 @@ from workflow.checkpoint.outputs import digest_of
 from workflow.checkpoint.records import StepRecord
 from workflow.errors import NotRecordedError
 from workflow.model import Status
+
+if TYPE_CHECKING:
+    from workflow.execution.archiving import Archiving
 
 SLOW_TOGETHER_S = 0.05
 # How long short steps are gathered for one commit: fewer flushes, and fewer turns between the two threads.
@@ -46,13 +49,23 @@ class Committer:
     """Takes records, answers on the inbox in the same order."""
 
     def __init__(
-        self, disk: Disk, layout: RunLayout, epoch: int, durability: str, put: Callable[[object], None]
+        self,
+        disk: Disk,
+        layout: RunLayout,
+        epoch: int,
+        durability: str,
+        put: Callable[[object], None],
+        archiving: Archiving | None = None,
     ) -> None:
+        """`archiving` keeps copies of files that steps name, before these count as done; None: none are kept."""
         self._disk = disk
         self._layout = layout
         self._epoch = epoch
         self._durability = durability
         self._put = put
+        self._archiving = archiving
+        # Seconds in which outcomes were being recorded, in the thread and before it.
+        self.busy_s = 0.0
         self._jobs: SimpleQueue[StepRecord | StagedDone | None] = SimpleQueue()
         self._unsettled_error: NotRecordedError | None = None
         self._is_closing = threading.Event()
@@ -66,7 +79,9 @@ class Committer:
         if self._durability == "full" or not record.is_done:
             self._jobs.put(self._staged(record) or record)
             return
+        started = time.monotonic()
         self._answer(record)
+        self.busy_s += time.monotonic() - started
         self._jobs.put(record)
 
     def close(self) -> None:
@@ -84,7 +99,7 @@ class Committer:
         more on the turns than on the files. What is left to the thread are the calls that wait for the disk.
         """
         # A step with outputs goes by itself: a flush that failed for one must fail its commit, not be asked twice.
-        is_together = record.is_done and not record.files
+        is_together = record.is_done and not record.files and record.spent is None and not record.step.archive
         if not is_together or self._is_waiting or time.monotonic() < self._one_by_one_until:
             return None
         try:
@@ -95,6 +110,15 @@ class Committer:
     def _answer(self, record: StepRecord) -> None:
         try:
             record = with_digests(record)
+            if self._archiving is not None and record.step.archive:
+                from workflow.execution.reuse import Remark
+
+                for text in self._archiving.after(record):
+                    self._put(Remark(text))
+            if record.spent is not None:
+                from workflow.checkpoint import spending
+
+                spending.append(self._disk, self._layout, record.spent, sync=self._durability == "full")
             if record.status is Status.RUNNING:
                 commits.commit_iteration(
                     self._disk, self._layout, record, epoch=self._epoch, durability=self._durability
@@ -134,7 +158,9 @@ class Committer:
                 jobs.append(self._jobs.get())
             is_open = jobs[-1] is not None
             if self._durability == "full":
+                started = time.monotonic()
                 self._commit([job for job in jobs if job is not None])
+                self.busy_s += time.monotonic() - started
             else:
                 self._settle([job for job in jobs if isinstance(job, StepRecord)])
 
@@ -177,6 +203,7 @@ class Committer:
                 commits.settle(self._disk, self._layout, done)
         except NotRecordedError as error:
             self._unsettled_error = error
+        self.busy_s += time.monotonic() - started
         # A journal that is flushed after every step holds up the files of the next; ten times as
         # long as it took leaves the steps nine tenths of the disk.
         self._is_closing.wait(min(MOST_UNSETTLED_S, 10 * (time.monotonic() - started)))

@@ -9,10 +9,11 @@ from workflow.checkpoint import commits
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import RunningNote, StepRecord
 from workflow.errors import InvariantError, NotRecordedError, WorkflowError, one_line
-from workflow.events import Notice, StepStarted, StepWaiting
+from workflow.events import Notice, StepFinished, StepStarted, StepWaiting
 from workflow.execution import in_hand
 from workflow.execution.approvals import Approvals
 from workflow.execution.board import Board
+from workflow.execution.budget import Budget
 from workflow.execution.executor import Executor, Start
 from workflow.execution.in_hand import InHand
 from workflow.execution.inbox import Inbox
@@ -46,6 +47,7 @@ class Course:
         visible: Visibility | None,
         judge: Judge,
         reuse: Reuse | None,
+        budget: Budget,
         end: Callable[[Step, StepRecord], None],
     ) -> None:
         self._layout = layout
@@ -62,6 +64,7 @@ class Course:
         self._visible = visible
         self._judge = judge
         self._reuse = reuse
+        self._budget = budget
         self._hand_over = end
         self._reasons: dict[int, Reason] = {}
         self._iterations: dict[int, int] = {}
@@ -72,6 +75,8 @@ class Course:
     def begin(self, step: Step) -> None:
         """Start a step that is ready and fits, or say why not. Also called when it was put back after a wait."""
         number, rules = step.number, step.rules
+        if self._is_held_back(step):
+            return
         if self._reuse is not None and self._reuse.wants(number):
             self._slots.give_back(step)
             self._board.looked_at.add(number)
@@ -90,6 +95,24 @@ class Course:
             self._start(step, in_hand.IF)
         else:
             self._run(step)
+
+    def _is_held_back(self, step: Step) -> bool:
+        """Return whether the run has spent what it may; then nothing more starts, and this step is let go of."""
+        said = self._budget.exceeded
+        if not said:
+            return False
+        number = step.number
+        self._slots.give_back(step)
+        if not self._board.is_spent_out:
+            self._board.spend_out()
+            advice = f"raise it, then: workflow resume {self._layout.run_id}"
+            self._teller.tell(Notice(f"{said}; nothing more is started", advice, "error"))
+        if self._board.statuses[number] in (Status.WAITING, Status.RUNNING):
+            # Between two attempts or iterations: its state on the disk says how it goes on.
+            self._board.move(number, Status.CANCELLED)
+            self._schedule.finish(number, number)
+            self._teller.tell(StepFinished(step, Status.CANCELLED, None, 0.0, self._layout.log(number)))
+        return True
 
     def hear(self, event: Looked | Remark) -> None:
         """Go on with a step whose world was looked at: it is reused, or ready to run with all the reasons why."""
@@ -179,7 +202,8 @@ class Course:
             if repeat.until:
                 failure = Failure("repeat", f"`until` did not hold after {done} iterations, which is its limit")
         if not is_over:
-            self._start(step, in_hand.RUN, done + 1)
+            if not self._is_held_back(step):
+                self._start(step, in_hand.RUN, done + 1)
             return
         self._board.move(number, Status.RUNNING)  # a resume may find that all rounds are done
         self._end(step, self._judge.looped(self._unstarted(step, done), self._past.get(number, ()), failure))
@@ -256,6 +280,10 @@ class Course:
             self._executor.free(hand.worker)
         if hand.phase != in_hand.RUN:
             record = record._replace(attempts=past)
+        else:
+            record, remarks = self._budget.take(record)
+            for text in remarks:
+                self._teller.tell(Notice(f"step {one_line(step.title)}: {text}"))
         self._past[number] = record.attempts
         self._end(step, record)
 

@@ -20,6 +20,7 @@ from workflow.events import Interrupted, Notice, Observer, StepFinished, StepIte
 from workflow.execution import in_hand, ladder, outcome
 from workflow.execution.approvals import Approvals
 from workflow.execution.board import Board
+from workflow.execution.budget import Budget
 from workflow.execution.committer import CommitFailed, Committed, Committer
 from workflow.execution.course import Course
 from workflow.execution.executor import Executor
@@ -68,6 +69,7 @@ class Engine:
         slots: Slots,
         approvals: Approvals,
         snapshotting: Snapshotting,
+        budget: Budget,
         reuse: Reuse | None = None,
         keep_going: bool = False,
     ) -> None:
@@ -105,6 +107,7 @@ class Engine:
             visible=self._visible,
             judge=self._judge,
             reuse=reuse,
+            budget=budget,
             end=self._end,
         )
         self._timers: list[tuple[float, int]] = []  # steps between two attempts, by the time of the next
