@@ -259,9 +259,7 @@ class Invocation:
             ),
         )
         archiving = self.archiving()
-        committer = Committer(
-            self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put, archiving
-        )
+        committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
         snapshotting = Snapshotting(
             self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
         )
@@ -289,6 +287,7 @@ class Invocation:
                 approvals=Approvals(self.layout, self.disk, approve, self.around.user),
                 snapshotting=snapshotting,
                 budget=budget,
+                keep=None if archiving is None else archiving.after,
                 reuse=reuse,
                 keep_going=self.options.keep_going,
             )

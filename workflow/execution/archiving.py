@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 
 from workflow.checkpoint import copies
 from workflow.checkpoint.copies import Copies, Item
@@ -15,14 +14,13 @@ from workflow.model import Status, Workflow
 
 
 class Archiving:
-    """The copies of one invocation; close it. It may be called from the loop and from the committer."""
+    """The copies of one invocation; close it."""
 
     def __init__(self, disk: Disk, layout: RunLayout, workflow: Workflow, *, is_new: bool) -> None:
         self._workflow = workflow
         # With durability `process` no flush may hold a step up; what is settled behind it is the whole file system.
         self._sync = workflow.checkpoints.durability == "full"
         self._copies = Copies(disk, layout, workflow.project, is_new=is_new)
-        self._lock = threading.Lock()
 
     def at_start(self) -> list[str]:
         """Keep copies of the definition, of the scripts, of the policy, and of what steps name and is there."""
@@ -41,8 +39,7 @@ class Archiving:
             for name in step.archive:
                 path = output_path(workflow.project, step, name)
                 items.append(Item(path, copies.NAMED, step.number, is_expected=False))
-        with self._lock:
-            return self._copies.keep(items, sync=self._sync)
+        return self._copies.keep(items, sync=self._sync)
 
     def after(self, record: StepRecord) -> list[str]:
         """Keep copies of what a step names, now that it, or an iteration of it, has ended well."""
@@ -51,8 +48,7 @@ class Archiving:
             return []
         paths = (output_path(self._workflow.project, step, name) for name in step.archive)
         items = [Item(path, copies.NAMED, step.number, record.iteration) for path in paths]
-        with self._lock:
-            return self._copies.keep(items, sync=self._sync)
+        return self._copies.keep(items, sync=self._sync)
 
     def close(self) -> None:
         self._copies.close()

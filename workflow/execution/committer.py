@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from workflow.checkpoint import commits
 from workflow.checkpoint.commits import StagedDone
@@ -21,9 +21,6 @@ from workflow.checkpoint.outputs import digest_of
 from workflow.checkpoint.records import StepRecord
 from workflow.errors import NotRecordedError
 from workflow.model import Status
-
-if TYPE_CHECKING:
-    from workflow.execution.archiving import Archiving
 
 SLOW_TOGETHER_S = 0.05
 # How long short steps are gathered for one commit: fewer flushes, and fewer turns between the two threads.
@@ -55,15 +52,12 @@ class Committer:
         epoch: int,
         durability: str,
         put: Callable[[object], None],
-        archiving: Archiving | None = None,
     ) -> None:
-        """`archiving` keeps copies of files that steps name, before these count as done; None: none are kept."""
         self._disk = disk
         self._layout = layout
         self._epoch = epoch
         self._durability = durability
         self._put = put
-        self._archiving = archiving
         # Seconds in which outcomes were being recorded, in the thread and before it.
         self.busy_s = 0.0
         self._jobs: SimpleQueue[StepRecord | StagedDone | None] = SimpleQueue()
@@ -99,7 +93,7 @@ class Committer:
         more on the turns than on the files. What is left to the thread are the calls that wait for the disk.
         """
         # A step with outputs goes by itself: a flush that failed for one must fail its commit, not be asked twice.
-        is_together = record.is_done and not record.files and record.spent is None and not record.step.archive
+        is_together = record.is_done and not record.files and record.spent is None
         if not is_together or self._is_waiting or time.monotonic() < self._one_by_one_until:
             return None
         try:
@@ -110,11 +104,6 @@ class Committer:
     def _answer(self, record: StepRecord) -> None:
         try:
             record = with_digests(record)
-            if self._archiving is not None and record.step.archive:
-                from workflow.execution.reuse import Remark
-
-                for text in self._archiving.after(record):
-                    self._put(Remark(text))
             if record.spent is not None:
                 from workflow.checkpoint import spending
 

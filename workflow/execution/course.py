@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from workflow.checkpoint import commits
 from workflow.checkpoint.layout import RunLayout
@@ -48,6 +48,7 @@ class Course:
         judge: Judge,
         reuse: Reuse | None,
         budget: Budget,
+        keep: Callable[[StepRecord], Sequence[str]] | None,
         end: Callable[[Step, StepRecord], None],
     ) -> None:
         self._layout = layout
@@ -65,6 +66,7 @@ class Course:
         self._judge = judge
         self._reuse = reuse
         self._budget = budget
+        self._keep = keep
         self._hand_over = end
         self._reasons: dict[int, Reason] = {}
         self._iterations: dict[int, int] = {}
@@ -249,7 +251,7 @@ class Course:
         `settle` comes next in any case.
         """
         step = hand.step
-        is_plain = step.rules is NO_RULES and not step.outputs and not step.interactive
+        is_plain = step.rules is NO_RULES and not (step.outputs or step.interactive or step.archive)
         if hand.phase != in_hand.RUN or hand.why_ended or not is_plain:
             return False
         self._board.is_to_be_judged(hand, self._inbox.now())
@@ -284,6 +286,10 @@ class Course:
             record, remarks = self._budget.take(record)
             for text in remarks:
                 self._teller.tell(Notice(f"step {one_line(step.title)}: {text}"))
+            if self._keep is not None and step.archive:
+                # Now: the next step may start before this one is recorded, and change what is to be kept.
+                for text in self._keep(record):
+                    self._teller.tell(Notice(text))
         self._past[number] = record.attempts
         self._end(step, record)
 
