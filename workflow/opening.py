@@ -149,17 +149,20 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
     """
     if options.policy is not None:  # as it was typed: here, wherever the run that is resumed has its project
         options = options._replace(policy=os.path.abspath(os.path.join(project, options.policy)))
+    notices: list[Notice] = []
     if options.resume is None or options.force:
         fresh = _new(options, project, environ, [])
         again = _cut_off(options, fresh)
         if again is None:
             return fresh
+        notices = fresh.notices
         options = options._replace(resume=again, source=fresh.workflow.source)
     refuse_unkept(in_force(None, _flags(options), environ))
     root = checkpoint_root(project, options.checkpoint_dir, environ, source=options.source, policy=options.policy)
     # Only a run that is to go on needs its directory, should it be an archive.
     disk = durable.Disk(faults=durable.planned_faults(environ)) if to_run else None
-    layout, notices, stored = _choose(options, root, disk, project)
+    layout, told, stored = _choose(options, root, disk, project)
+    notices += told
     if layout is None:
         return _new(options, project, environ, notices)
     lock = locks.acquire_run(layout) if to_run else None
