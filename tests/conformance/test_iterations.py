@@ -137,10 +137,20 @@ def test_r17_r18_copies_and_metrics_may_be_removed_by_hand(loop: Project) -> Non
     assert loop.run("resume", loop.newest_run.name).returncode == 0
 
 
-def test_r30_every_state_parses_and_is_whole(loop: Project) -> None:
+def test_r30_every_state_is_looked_at_with_a_tick_or_a_cross(loop: Project) -> None:
     assert loop.run("run", "--metrics-interval", "1").returncode == 0
-    for path in (loop.newest_run / "metrics").iterdir():
+    paths = sorted((loop.newest_run / "metrics").iterdir())
+    for path in paths:
         records.decode_document(path.read_bytes())
+    whole = loop.run("checkpoint", "validate", "-v")
+    assert whole.returncode == 0
+    assert all(path.name in whole.stdout for path in paths)
+    paths[0].write_bytes(paths[0].read_bytes()[:50])
+    damaged = loop.run("checkpoint", "validate", "-v")
+    assert damaged.returncode == 3
+    assert paths[0].name in damaged.stdout
+    assert loop.run("checkpoint", "repair").returncode == 0
+    assert loop.run("checkpoint", "validate").returncode == 0
 
 
 def test_r31_m19_progress_history_room_and_the_cost_of_recording_are_told(project: Project) -> None:

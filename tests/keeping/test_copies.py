@@ -164,6 +164,18 @@ def test_a_link_that_leads_out_of_the_project_is_not_followed(project: Project, 
     assert "out of the project" in refused(project, "link.txt")
 
 
+def test_a_directory_that_leads_out_of_the_project_is_not_followed(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/x.txt").write_text("theirs")
+    (project.path / "link").symlink_to(tmp_path / "outside")
+    assert "out of the project" in refused(project, "link/x.txt")
+
+
+def test_a_file_outside_of_the_project_is_not_copied(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("theirs")
+    assert "outside of the project" in refused(project, "../x.txt")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_that_cannot_be_read_is_told(project: Project) -> None:
     project.file("locked.txt", "x").chmod(0)

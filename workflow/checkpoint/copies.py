@@ -86,6 +86,7 @@ class Copies:
         self._private = Disk(private=True, faults=disk.faults)
         self._layout = layout
         self._project = project
+        self._root = os.path.realpath(project)
         self._known = {} if is_new else {copy.path: copy.digest for copy in read_index(layout)}
         self._is_there = not is_new and os.path.isdir(layout.copies_dir)
         self._is_torn = not is_new
@@ -108,7 +109,9 @@ class Copies:
                 continue
             seen.add(shown)
             try:
-                data, mode = read(item.path, self._project)
+                if item.what in (NAMED, REPLACED):
+                    _refuse_outside(item.path, self._root)
+                data, mode = read(item.path)
             except FileNotFoundError:
                 if item.is_expected:
                     problems.append(f"no copy of {one_line(shown)} was kept: it is not there")
@@ -177,7 +180,19 @@ class Copies:
         return name
 
 
-def read(path: str, project: str) -> tuple[bytes, int]:
+def _refuse_outside(path: str, root: str) -> None:
+    """Raise NotKeptError for a file that a link leads to and that lies outside of `root`, which is free of links.
+
+    Sources are copied wherever they lie: they are what is run.
+    """
+    real = os.path.realpath(path)
+    if not real.startswith(root + os.sep):
+        is_led = os.path.islink(path) or os.path.normpath(path).startswith(root + os.sep)
+        how = f"a link leads out of the project, to {one_line(real)}" if is_led else "it lies outside of the project"
+        raise NotKeptError(how)
+
+
+def read(path: str) -> tuple[bytes, int]:
     """Return content and permissions of a file as it was at one moment.
 
     Raises FileNotFoundError, and NotKeptError for what is no file that we keep copies of.
@@ -185,9 +200,6 @@ def read(path: str, project: str) -> tuple[bytes, int]:
     name = os.path.basename(path)
     if _SECRETS.fullmatch(name) and not _NOT_SECRETS.fullmatch(name):
         raise NotKeptError("by its name it holds secrets, and those are never copied")
-    real = os.path.realpath(path)
-    if os.path.islink(path) and not real.startswith(os.path.realpath(project) + os.sep):
-        raise NotKeptError(f"it is a link that leads out of the project, to {one_line(real)}")
     try:
         for _ in range(LOOKS):
             found = _read_whole(path)
