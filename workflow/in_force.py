@@ -43,6 +43,26 @@ class Flags(NamedTuple):
     every: int | None = None
     interval_s: float | None = None
     max_snapshots: int | None = None
+    metrics_interval: int | None = None
+    is_archiving: bool | None = None
+    preset: str | None = None
+
+
+class Preset(NamedTuple):
+    """What `--preset` stands for. None: it says nothing of that. Any other flag wins over it."""
+
+    task_interval: int
+    metrics_interval: int | None = None
+    archive: bool | None = None
+    is_verbose: bool = False
+
+
+# As people choose by what they do: experiments, long work, and what is soon done again.
+PRESETS = {
+    "aggressive": Preset(1, 1, is_verbose=True),
+    "balanced": Preset(5, 10),
+    "minimal": Preset(20, archive=False),
+}
 
 
 class Origin(NamedTuple):
@@ -158,6 +178,11 @@ def directory_in(environ: Mapping[str, str]) -> str | None:
 
 
 def _said(flags: Flags) -> Iterator[tuple[str, str, Any]]:
+    if flags.preset is not None:
+        preset = PRESETS[flags.preset]
+        for name in ("task_interval", "metrics_interval", "archive"):
+            if getattr(preset, name) is not None:
+                yield f"--preset {flags.preset}", name, getattr(preset, name)
     if flags.directory:
         yield "--checkpoint-dir", "directory", flags.directory
     if not flags.is_recorded:
@@ -170,6 +195,10 @@ def _said(flags: Flags) -> Iterator[tuple[str, str, Any]]:
         if flags.max_snapshots < 1:
             raise UsageError("--max-snapshots: at least 1 is kept", help="to make none: --checkpoint-every 0")
         yield "--max-snapshots", "max_snapshots", flags.max_snapshots
+    if flags.metrics_interval is not None:
+        yield "--metrics-interval", "metrics_interval", flags.metrics_interval
+    if flags.is_archiving is not None:
+        yield "--archive" if flags.is_archiving else "--no-archive", "archive", flags.is_archiving
 
 
 def _changed(written: CheckpointSettings, given: Mapping[str, Any]) -> CheckpointSettings:

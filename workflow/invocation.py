@@ -34,10 +34,13 @@ from workflow.removed_by_hand import refuse_lost_markers, write_again
 from workflow.reusing import candidates, forget_unseen
 
 if TYPE_CHECKING:
+    from workflow.execution.archiving import Archiving
+    from workflow.execution.budget import Budget
     from workflow.execution.hooks import Hooks
     from workflow.execution.inbox import Inbox
     from workflow.execution.reuse import Reuse
     from workflow.planning.world import World
+    from workflow.reporting.metering import Metering
 
 
 class Surroundings(NamedTuple):
@@ -140,6 +143,39 @@ class Invocation:
 
         return Reuse(self.world, self.disk, self.layout.run_id, candidates(decisions), put, values)
 
+    def archiving(self) -> Archiving | None:
+        """Return what keeps copies of sources, with those of the start made; None where none are to be kept."""
+        settings = self.workflow.checkpoints
+        if not (settings.archive and settings.enabled):
+            return None
+        from workflow.execution.archiving import Archiving
+
+        archiving = Archiving(self.disk, self.layout, self.workflow, is_new=self.opened.stored is None)
+        for text in archiving.at_start():
+            self.tell(Notice(text))
+        return archiving
+
+    def metering(self, budget: Budget, recording_s: Callable[[], float]) -> Metering | None:
+        """Return what writes metrics, and let it observe; None where none are wanted."""
+        settings = self.workflow.checkpoints
+        if settings.metrics_interval is None or not settings.enabled:
+            return None
+        from workflow.reporting.metering import Metering
+
+        metering = Metering(
+            self.disk,
+            self.layout,
+            every=settings.metrics_interval,
+            started_at=self.started_at,
+            epoch=self.epoch,
+            sync=settings.durability == "full",
+            totals=lambda: budget.totals,
+            recording_s=recording_s,
+            warn=self.tell,
+        )
+        self.observers.append(metering)
+        return metering
+
     def tell(self, event: Event) -> None:
         for observer in self.observers:
             observer.on_event(event)
@@ -195,6 +231,7 @@ class Invocation:
             "epoch": self.epoch,
             "command": self.options.command,
             "params": dict(self.opened.params),
+            **({} if self.opened.max_iterations is None else {"max_iterations": self.opened.max_iterations}),
             "policy_file": policy_file,
             "definition": definition,
         }
@@ -212,6 +249,7 @@ class Invocation:
         """Run the engine between RunStarted and RunFinished."""
         from workflow.checkpoint.named_locks import NamedLocks
         from workflow.execution.approvals import Approvals
+        from workflow.execution.budget import Budget
         from workflow.execution.committer import Committer
         from workflow.execution.engine import Engine
         from workflow.execution.inbox import Inbox
@@ -242,10 +280,13 @@ class Invocation:
                 it for it in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(it) is signal.SIG_IGN
             ),
         )
+        archiving = self.archiving()
         committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
         snapshotting = Snapshotting(
             self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
         )
+        budget = Budget(self.layout, self.workflow.limits, is_new=self.opened.stored is None)
+        metering = self.metering(budget, lambda: committer.busy_s + snapshotting.busy_s)
         reuse = self.reuse(decisions, inbox.put, values)
         hooks = self.hooks(inbox)
         named_locks = NamedLocks(self.around.locks_directory, self.disk, self.layout.path)
@@ -271,6 +312,8 @@ class Invocation:
                 slots=Slots(self.jobs, self.workflow.limits, named_locks),
                 approvals=Approvals(self.layout, self.disk, approve, self.around.user),
                 snapshotting=snapshotting,
+                budget=budget,
+                keep=None if archiving is None else archiving.after,
                 reuse=reuse,
                 hooks=hooks,
                 keep_going=self.options.keep_going,
@@ -302,6 +345,10 @@ class Invocation:
                 exit_code = errors.EXIT_STEP_FAILED
             for notice in snapshotting.finish(statuses, status) if error is None else ():
                 self.tell(notice)
+            if archiving is not None:
+                archiving.close()
+            if metering is not None:
+                metering.finish(status)
             self._finish(error)
             if hooks is not None:
                 failed = self._end_hooks(hooks, inbox, status, exit_code, started)

@@ -121,6 +121,7 @@ class Step:
     name of the parallel group it is in; neighbours (by number) of one group are a block, any other step
     is one of its own.
     `content_digest` is `blake3:<hex>` of the script file or text at the time the definition was read.
+    `archive` holds files, from its working directory, of which the run keeps copies.
     """
 
     number: int
@@ -142,6 +143,7 @@ class Step:
     rules: Rules = NO_RULES
     inputs: tuple[Input, ...] = ()
     side_effects: str = "none"
+    archive: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -174,7 +176,8 @@ class CheckpointSettings:
     made (None: not by the clock, not by steps); at most `max_snapshots` of a run are kept. `validate_on_resume`: a
     resume looks whether declared outputs of completed steps are there; `strict_hash_check`: a validation compares
     their digests too. `compress`: a completed run becomes one archive. `max_size_mb` (10^6 bytes) bounds all runs
-    together.
+    together. `archive`: the run keeps copies of its sources. `metrics_interval` says after how many steps and
+    iterations its metrics are written (None: not at all). `resume` `auto`: `workflow run` carries on what was cut off.
     """
 
     directory: str = ".checkpoints"
@@ -188,6 +191,9 @@ class CheckpointSettings:
     strict_hash_check: bool = True
     compress: bool = False
     max_size_mb: float | None = None
+    archive: bool = True
+    metrics_interval: int | None = None
+    resume: str = "manual"
     retention: Retention = field(default_factory=Retention)
 
 
@@ -222,11 +228,16 @@ class Hook(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What may run side by side: steps, and the sums of what they declare. None: what the machine has."""
+    """What may run side by side: steps, and the sums of what they declare. None: what the machine has.
+
+    `cost` and `tokens` bound what all steps and iterations of the run may spend together. None: no bound.
+    """
 
     jobs: int | None = None
     cpus: float | None = None
     memory_bytes: int | None = None
+    cost: float | None = None
+    tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from workflow.definition import graph, loader
 from workflow.errors import CheckpointError, UsageError, one_line
 from workflow.events import Notice
 from workflow.in_force import Flags, directory_in, in_force, policy_of, refuse_unkept
-from workflow.model import RunStatus, Status, Workflow
+from workflow.model import RunStatus, Workflow
 from workflow.planning.decision import Request
 from workflow.planning.step_names import step_number
+from workflow.rerunning import bounded, cut_off_run, is_complete
 
 NEWEST = ""
 DEFAULT_DIRECTORY = ".checkpoints"
@@ -55,6 +56,10 @@ class Options(NamedTuple):
     checkpoint_every: int | None = None
     checkpoint_interval_s: float | None = None
     max_snapshots: int | None = None
+    metrics_interval: int | None = None
+    is_archiving: bool | None = None
+    preset: str | None = None
+    max_iterations: int | None = None
     policy: str | None = None
     is_smart: bool | None = None
     changed_since: str | None = None
@@ -85,6 +90,7 @@ class Opened(NamedTuple):
     ahead: Ahead | None = None
     lock: locks.RunLock | None = None
     snapshot: records.Document | None = None
+    max_iterations: int | None = None
 
 
 def checkpoint_root(
@@ -144,14 +150,23 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
     """
     if options.policy is not None:  # as it was typed: here, wherever the run that is resumed has its project
         options = options._replace(policy=os.path.abspath(os.path.join(project, options.policy)))
-    refuse_words(options)
+    _refuse_words(options)
+    notices: list[Notice] = []
     if options.resume is None or options.force:
-        return _new(options, project, environ, [])
+        fresh = _new(options, project, environ, [])
+        again = _cut_off(options, fresh)
+        if again is None:
+            if options.resume is None:
+                _refuse_on_new(options)
+            return fresh
+        notices = fresh.notices
+        options = options._replace(resume=again, source=fresh.workflow.source)
     refuse_unkept(in_force(None, _flags(options), environ))
     root = checkpoint_root(project, options.checkpoint_dir, environ, source=options.source, policy=options.policy)
     # Only a run that is to go on needs its directory, should it be an archive.
     disk = durable.Disk(faults=durable.planned_faults(environ)) if to_run else None
-    layout, notices, stored = _choose(options, root, disk, project)
+    layout, told, stored = _choose(options, root, disk, project)
+    notices += told
     if layout is None:
         return _new(options, project, environ, notices)
     lock = locks.acquire_run(layout) if to_run else None
@@ -173,7 +188,23 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
         raise
 
 
-def refuse_words(options: Options) -> None:
+def _refuse_on_new(options: Options) -> None:
+    about_a_run_before = {
+        "--validate": options.validate,
+        "--revalidate": options.revalidate,
+        "--retry-failed": options.retry_failed,
+        "--skip-failed": options.skip_failed,
+        "--trust": options.is_trusted,
+    }
+    for word, is_given in about_a_run_before.items():
+        if is_given:
+            raise UsageError(
+                f"{word} is about a run that is carried on, and this is a new one",
+                help=f"workflow run --resume {word} carries the newest on, and starts one where there is none",
+            )
+
+
+def _refuse_words(options: Options) -> None:
     """Refuse words that contradict each other, or would do nothing: whoever wrote one relies on what it says."""
     if options.retry_failed and options.skip_failed:
         raise UsageError(
@@ -190,19 +221,6 @@ def refuse_words(options: Options) -> None:
             "--no-smart runs every step and --changed-since reuses some: they cannot both be",
             help="give one of them",
         )
-    about_a_run_before = {
-        "--validate": options.validate,
-        "--revalidate": options.revalidate,
-        "--retry-failed": options.retry_failed,
-        "--skip-failed": options.skip_failed,
-        "--trust": options.is_trusted,
-    }
-    for word, is_given in about_a_run_before.items():
-        if is_given and options.resume is None:
-            raise UsageError(
-                f"{word} is about a run that is carried on, and this is a new one",
-                help=f"workflow run --resume {word} carries the newest on, and starts one where there is none",
-            )
     about_snapshots = {
         "--checkpoint-every": options.checkpoint_every,
         "--checkpoint-interval": options.checkpoint_interval_s,
@@ -218,9 +236,20 @@ def _new(options: Options, project: str, environ: Mapping[str, str], notices: li
     effective = in_force(workflow, _flags(options), environ)
     if not options.force and options.resume is not None:
         refuse_unkept(effective)
-    workflow = dataclasses.replace(workflow, checkpoints=effective.settings)
+    workflow = bounded(dataclasses.replace(workflow, checkpoints=effective.settings), options.max_iterations)
     root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
     return _opened(options, root, workflow, notices)
+
+
+def _cut_off(options: Options, fresh: Opened) -> str | None:
+    """Return the run that is carried on instead of beginning a new one, where the settings say `resume: auto`."""
+    settings = fresh.workflow.checkpoints
+    if settings.resume != "auto" or not settings.enabled or options.force or options.resume is not None:
+        return None
+    run_id, notice = cut_off_run(fresh.root, fresh.workflow)
+    if notice is not None:
+        fresh.notices.append(notice)
+    return run_id
 
 
 def _flags(options: Options) -> Flags:
@@ -230,6 +259,9 @@ def _flags(options: Options) -> Flags:
         options.checkpoint_every,
         options.checkpoint_interval_s,
         options.max_snapshots,
+        options.metrics_interval,
+        options.is_archiving,
+        options.preset,
     )
 
 
@@ -261,13 +293,14 @@ def _resumed(
     workflow = loader.load(project, source, params=params, policy=policy)
     effective = in_force(workflow, _flags(options), environ)
     refuse_unkept(effective)
-    workflow = dataclasses.replace(workflow, checkpoints=effective.settings)
+    most = options.max_iterations if options.max_iterations is not None else stored.get("max_iterations")
+    workflow = bounded(dataclasses.replace(workflow, checkpoints=effective.settings), most)
     if options.validate:
         from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
 
         but = MENDED_BY_REVALIDATE if options.revalidate else ()
         refuse_invalid(layout, project, workflow.checkpoints, but=but)
-    return _opened(options._replace(params=params), root, workflow, notices, layout, stored)
+    return _opened(options._replace(params=params, max_iterations=most), root, workflow, notices, layout, stored)
 
 
 def _definition_absent(layout: RunLayout, root: CheckpointRoot, project: str, source: str) -> UsageError:
@@ -309,7 +342,9 @@ def _opened(
             f"--from-step {one_line(options.from_step or '')} comes after --until {one_line(options.until or '')}",
             help="swap them",
         )
-    return Opened(root, layout, workflow, order, request, stored, notices, options.params)
+    return Opened(
+        root, layout, workflow, order, request, stored, notices, options.params, max_iterations=options.max_iterations
+    )
 
 
 def _choose(
@@ -381,40 +416,6 @@ def _snapshot(options: Options, root: CheckpointRoot) -> records.Document | None
     if not options.resume or not snapshots.is_snapshot_name(options.resume):
         return None
     return snapshots.read(*snapshots.find(root, options.resume))
-
-
-def is_complete(layout: RunLayout, stored: records.Document) -> bool:
-    """Return whether every step of the stored definition is marked complete."""
-    numbers = {int(step["number"]) for step in stored.get("definition", {}).get("steps", ())}
-    if not numbers:
-        return False
-    try:
-        names = set(os.listdir(layout.path))
-    except OSError:
-        return False
-    # From the end, and one by one: that is where a run stopped, and the first that is open decides.
-    unmarked = (number for number in sorted(numbers, reverse=True) if f"step_{number:02d}.complete" not in names)
-    settled = set()
-    for number in unmarked:
-        if not _is_settled(layout, stored, number):
-            return False
-        settled.add(number)
-    return numbers - settled <= store.read_markers(layout).whole.keys()
-
-
-def _is_settled(layout: RunLayout, stored: records.Document, number: int) -> bool:
-    """Return whether a step without a marker needs no other look: skipped, or failed with `continue_on_error`."""
-    states = store.States(layout)
-    try:
-        status = (states.document(number) or {}).get("status")
-    except ValueError:
-        return False
-    finally:
-        states.close()
-    if status != Status.FAILED.value:
-        return status == Status.SKIPPED.value
-    rules = next((step.get("rules") for step in stored["definition"]["steps"] if step["number"] == number), None)
-    return isinstance(rules, dict) and bool(rules.get("continue_on_error"))
 
 
 def project_of(

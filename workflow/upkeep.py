@@ -18,7 +18,7 @@ from workflow.errors import (
     one_line,
 )
 from workflow.model import RunStatus
-from workflow.opening import is_complete
+from workflow.rerunning import is_complete
 
 # Between making its directory and taking its lock a run that starts is held by nobody.
 STARTING_S = 60.0

@@ -15,6 +15,7 @@ FLOORS = (
     ("planning",),
     ("execution", "reporting"),
     ("in_force",),
+    ("rerunning",),
     ("opening",),  # session is the composition root in eleven files, each resting on those before it
     ("upkeep",),
     ("expiry",),

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tests.conformance.loop_lines import LOOP_LINES
+
 
 class Line(NamedTuple):
     """One command line of a document."""
@@ -257,26 +259,15 @@ AI_WORKFLOW = [
 ]
 
 RALPH = [
-    # Its checkpoints in git, prompt archives and metrics (--metrics-interval) come with work-tree checkpoints. Where
-    # the same is had from the snapshots of a run, that form stands here.
+    # Its checkpoints in git come with work-tree checkpoints. Where the same is had from the snapshots of a run, that
+    # form stands here.
     Line(
         'git log --oneline | grep "Ralph checkpoint"',
         "workflow checkpoint list $RUN | grep error",
         says="@1",
     ),
     Line("git checkout <commit-hash>", "workflow resume $RUN@1", state="fixed", says="publish"),
-    Line("ls -la .agent/prompts/", "ls -la .checkpoints/$RUN/snapshots/", says="0001_error.json"),
-    Line(
-        "with open('.agent/metrics/state_20240110_100000.json') as f: state = json.load(f)",
-        "python3 -c \"import json, sys; state = json.load(open(sys.argv[1])); print(state['status'], "
-        "state['completed_tasks'])\" .checkpoints/$RUN/snapshots/0001_error.json",
-        says="failed 2",
-    ),
-    Line(
-        "for state_file in checkpoint_dir.glob('state_*.json'): assert 'iteration' in data",
-        "workflow checkpoint validate $RUN",
-        says="Hashes match",
-    ),
+    *(Line(**row) for row in LOOP_LINES),
     Line(
         "python ralph_orchestrator.py --checkpoint-interval 5",
         "workflow run plan.json --checkpoint-interval 2 && ls .checkpoints/*/snapshots",
@@ -390,11 +381,6 @@ NOT_HERE = {
     "ralph.md": {
         **dict.fromkeys(
             (
-                "python ralph_orchestrator.py --checkpoint-interval 1 --metrics-interval 1 --verbose",
-                "python ralph_orchestrator.py --checkpoint-interval 5 --metrics-interval 10",
-                "python ralph_orchestrator.py --checkpoint-interval 10 --max-iterations 100",
-                "cp .agent/prompts/prompt_20240110_100000.md PROMPT.md",
-                "cp .agent/prompts/prompt_EARLIER.md PROMPT.md",
                 "cp PROMPT.md /backup/location/",
                 "git init",
                 "git add .",

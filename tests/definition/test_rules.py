@@ -163,10 +163,11 @@ def test_an_amount_of_memory_is_bytes_or_a_unit(said, amount):
         ("limits: {jobs: 4, cpus: 2, memory: 1G}\n", Limits(4, 2.0, 1 << 30)),
         ("jobs: 4\nlimits: {jobs: 4, cpus: 0.5}\n", Limits(4, 0.5)),
         ("limits: {time: 1h}\n", Limits()),
+        ("limits: {cost: 2.5, tokens: 100000}\n", Limits(cost=2.5, tokens=100000.0)),
         ("", Limits()),
     ],
 )
-def test_limits_are_what_may_run_side_by_side(project, top, limits):
+def test_limits_are_what_may_run_side_by_side_and_what_may_be_spent(project, top, limits):
     project.file(f"{top}steps: [{{run: x}}]\n")
     assert project.load().limits == limits
 
@@ -220,7 +221,7 @@ RULES = st.builds(
 @given(
     RULES,
     st.sampled_from([None, "g"]),
-    st.builds(Limits, st.sampled_from([None, 3]), st.sampled_from([None, 0.5]), st.sampled_from([None, 9])),
+    st.builds(Limits, *(st.sampled_from([None, it]) for it in (3, 0.5, 9, 2.5, 1e5))),
 )
 def test_rules_groups_and_limits_come_back_exactly(rules, group, limits):
     step = Step(0, "a", Source("a", 0), script="a", group=group, rules=rules)

@@ -136,7 +136,12 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_file_a_run_leaves_is_in_the_reference(used: Path) -> None:
     names = [
-        re.escape(span).replace("NN", r"\d{2,}").replace("W", r"\d+").replace("NAME", r"\w+")
+        re.escape(span)
+        .replace("NN", r"\d{2,}")
+        .replace("W", r"\d+")
+        .replace("NAME", r"\w+")
+        .replace("YYYYMMDD_HHMMSS", r"\d{8}_\d{6}(?:_\d+)?")
+        .replace("EXT", r"\w+")
         for heading in ("The checkpoint directory", "A run")
         for cell in first_cells(section(page("files.md"), heading))
         for span in re.findall(r"`([^`]+)`", cell)

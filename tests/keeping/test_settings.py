@@ -30,6 +30,9 @@ WRITTEN: dict[str, tuple[Any, Any, Any, Any]] = {
     "strict_hash_check": (False, True, False, True),
     "compress": (True, False, True, False),
     "max_size_mb": (500, 0, 500, None),
+    "archive": (False, True, False, True),
+    "metrics_interval": (10, 0, 10, None),
+    "resume": ("auto", "manual", "auto", "manual"),
     "retention.max_age_days": (30, 0, 30, None),
     "retention.max_count": (10, 11, 10, 11),
     "retention.keep_failed": (False, True, False, True),
@@ -123,6 +126,17 @@ def test_flags_win_over_everything_and_0_means_none() -> None:
     assert (none.task_interval, none.interval_minutes) == (None, None)
     with pytest.raises(UsageError, match="--max-snapshots"):
         in_force(None, Flags(max_snapshots=0), {})
+
+
+def test_a_preset_wins_over_the_environment_and_any_other_flag_over_it() -> None:
+    environ = {"WORKFLOW_CHECKPOINT_INTERVAL": "9"}
+    effective = in_force(None, Flags(preset="balanced", metrics_interval=0), environ)
+    settings = effective.settings
+    assert (settings.task_interval, settings.metrics_interval, settings.archive) == (5, None, True)
+    assert str(effective.origins["task_interval"]) == "--preset balanced"
+    assert str(effective.origins["metrics_interval"]) == "--metrics-interval"
+    minimal = in_force(None, Flags(preset="minimal"), environ).settings
+    assert (minimal.task_interval, minimal.metrics_interval, minimal.archive) == (20, None, False)
 
 
 def test_a_retention_of_0_days_is_no_limit_and_leaves_the_others() -> None:

@@ -45,7 +45,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.@%+=:,/-]+\Z")
 _TOP = re.compile(rf"step_[0-9]{{2,}}\.complete\Z|(?:{'|'.join(map(re.escape, (DEFINITION, MASTER)))})\Z")
 _LOCAL_TOP = frozenset({STEPS_SH, RESUME_SH, PINNED, ABANDONED})
 _DAMAGED = re.compile(r"\.damaged(?:\.[0-9]+)?\Z")
-_FLAT = frozenset({"state", "logs", "snapshots"})
+_FLAT = frozenset({"state", "logs", "snapshots", "metrics"})
 _DEEP = re.compile(r"state/step_[0-9]{2,}\.d(?:/|\Z)|archive(?:/|\Z)")
 _TYPES = {
     b"1": "a hard link",

@@ -17,6 +17,8 @@ STATE_DIR = "state"
 LOGS_DIR = "logs"
 LIB_DIR = "lib"
 SNAPSHOTS_DIR = "snapshots"
+COPIES_DIR = "archive"
+METRICS_DIR = "metrics"
 PINNED = "pinned"
 ABANDONED = "abandoned"
 IMPORTED = "imported"
@@ -126,6 +128,26 @@ class RunLayout:
     def snapshot(self, number: int, trigger: str) -> str:
         """HISTORY: the state of the run at one moment; `trigger` is manual, auto, error or completion."""
         return f"{self.path}/{SNAPSHOTS_DIR}/{number:04d}_{trigger}.json"
+
+    @property
+    def copies_dir(self) -> str:
+        """HISTORY: copies of the definition, of step sources and of the files that steps name with `archive`."""
+        return f"{self.path}/{COPIES_DIR}"
+
+    @property
+    def copies_index(self) -> str:
+        """Beside the copies: which file each of them is of, a line each."""
+        return f"{self.path}/{COPIES_DIR}/index.jsonl"
+
+    @property
+    def metrics_dir(self) -> str:
+        """HISTORY: the state and the metrics of the run at moments, for people and for monitors."""
+        return f"{self.path}/{METRICS_DIR}"
+
+    @property
+    def spending(self) -> str:
+        """TRUTH: what attempts of steps cost, a line each; durable before the step counts as done."""
+        return f"{self.path}/{STATE_DIR}/spending"
 
     @property
     def pinned(self) -> str:

@@ -10,13 +10,16 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
 from workflow.checkpoint.layout import FORMAT_VERSION
 from workflow.checkpoint.marker import posix_cksum
 from workflow.model import Attempt, Failure, Reason, Status, Step
+
+if TYPE_CHECKING:
+    from workflow.checkpoint.spending import Spent
 
 Document = dict[str, Any]
 
@@ -156,6 +159,7 @@ class StepRecord(NamedTuple):
     `retries_used` retries spent; one that was cut short goes on at once. `iteration` counts the iterations
     that ended well; 0: it is not repeated. `snapshots` are the names of those it asked for; its state does not tell.
     `is_settled`: its declared outputs were made durable before, when the success was recorded that it rests on.
+    `spent` is what the attempt cost; it has a file of its own.
     """
 
     step: Step
@@ -180,6 +184,7 @@ class StepRecord(NamedTuple):
     iteration: int = 0
     snapshots: tuple[str, ...] = ()
     is_settled: bool = False
+    spent: Spent | None = None
 
     @property
     def is_done(self) -> bool:

@@ -325,7 +325,8 @@ def write_epoch(disk: Disk, layout: RunLayout, epoch: int) -> None:
 
 def sweep(disk: Disk, layout: RunLayout) -> int:
     """Remove temporary files of earlier crashes; only under the lock of the run."""
-    return sum(disk.sweep_temporaries(directory) for directory in (layout.path, layout.state_dir, layout.lib))
+    swept = (layout.path, layout.state_dir, layout.lib, layout.copies_dir, layout.metrics_dir)
+    return sum(disk.sweep_temporaries(directory) for directory in swept)
 
 
 def project_inside(root: CheckpointRoot, project: str) -> bool:

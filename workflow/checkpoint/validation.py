@@ -104,15 +104,16 @@ def _metadata(layout: RunLayout, *, is_usable: bool) -> Check:
         looked_at.append(path)
         if wrong := why_broken(program):
             findings.append(Finding(path, wrong))
-    for name in _names(layout.snapshots_dir):
-        if name.endswith(".json") and not name.startswith("."):
-            path = f"snapshots/{name}"
-            looked_at.append(path)
-            try:
-                if _document(f"{layout.path}/{path}").get("run_id") != layout.run_id:
-                    findings.append(Finding(path, "it belongs to another run"))
-            except ValueError as error:
-                findings.append(Finding(path, str(error)))
+    for directory, of_run in ((layout.snapshots_dir, "run_id"), (layout.metrics_dir, "workflow_id")):
+        for name in _names(directory):
+            if name.endswith(".json") and not name.startswith("."):
+                path = f"{os.path.basename(directory)}/{name}"
+                looked_at.append(path)
+                try:
+                    if _document(f"{layout.path}/{path}").get(of_run) != layout.run_id:
+                        findings.append(Finding(path, "it belongs to another run"))
+                except ValueError as error:
+                    findings.append(Finding(path, str(error)))
     return Check("metadata", tuple(findings), tuple(looked_at))
 
 

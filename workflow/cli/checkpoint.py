@@ -26,10 +26,11 @@ VERBS: dict[str, str] = {
     "compress": "workflow.cli.checkpoint_packing",
     "export": "workflow.cli.checkpoint_packing",
     "import": "workflow.cli.checkpoint_packing",
+    "restore": "workflow.cli.checkpoint_archived",
 }
 ALIASES = {"ls": "list"}
 # Verbs of the contract that come with checkpoints of the work tree in git.
-LATER = ("restore", "push", "fetch")
+LATER = ("push", "fetch")
 # What the list of verbs says of each, so that no module is loaded for it and no sentence cut off.
 IN_SHORT: dict[str, str] = {
     "list": "the runs there are, or the snapshots of RUN (also: ls)",
@@ -47,6 +48,7 @@ IN_SHORT: dict[str, str] = {
     "compress": "turn a run into one archive that is still read",
     "export": "write a run into a file for another machine",
     "import": "put an exported run among those of this project",
+    "restore": "put a file back as RUN kept it: --archive [NAME]",
 }
 
 

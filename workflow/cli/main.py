@@ -26,9 +26,10 @@ COMMANDS = {
     "doctor": "workflow.cli.doctor",
     "schema": "workflow.cli.looking",
     "lint": "workflow.cli.looking",
+    "metrics": "workflow.cli.metrics",
 }
 ALIASES = {"checkpoints": "checkpoint"}
-LATER = ("report", "init", "metrics")
+LATER = ("report", "init")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -163,6 +164,7 @@ workflow runs numbered shell steps and, after any crash, carries on where it was
   workflow plan [SOURCE]        what would run, and why; runs nothing
   workflow status [RUN]         where a run stands and how to go on
   workflow logs [RUN] [STEP]    what the steps said; -f follows
+  workflow metrics [RUN]        what it did, spent and takes; --prometheus for monitors
   workflow graph [SOURCE]       the picture of the steps: what waits for what
   workflow explain STEP         why a step would run or be reused
   workflow mark RUN STEP        --done or --pending: your word on a step
@@ -174,5 +176,6 @@ workflow runs numbered shell steps and, after any crash, carries on where it was
 
 Without a command: workflow run. `workflow COMMAND --help` tells the options.
 Exit codes: 0 done, 1 a step failed, 2 wrong definition or command line, 3 checkpoint missing or damaged,
-4 waiting for approval, 75 busy, 124 out of time, 125 could not be recorded, 130/143/129 interrupted.
+4 waiting for approval or a higher limit, 75 busy, 124 out of time, 125 could not be recorded,
+130/143/129 interrupted.
 """

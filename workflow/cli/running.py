@@ -13,6 +13,7 @@ import click
 from workflow.cli.answering import HELP_NAMES
 from workflow.cli.asking import confirm
 from workflow.errors import EXIT_OK, EXIT_WORK_TO_DO, UsageError, WorkflowError, one_line, printable
+from workflow.in_force import PRESETS
 from workflow.session import NEWEST, Options, environment
 from workflow.session import run as run_session
 
@@ -21,17 +22,14 @@ if TYPE_CHECKING:
 
 # Options of the contract whose behaviour comes later: refused, never ignored.
 LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
-    "metrics_interval": (("--metrics-interval",), False),
     "git": (("--git",), True),
-    "archive": (("--archive",), True),
-    "max_iterations": (("--max-iterations",), False),
     "report": (("--report",), False),
 }
 MOST_JOBS = 512
 MOST_STEPS = 1_000_000
 MOST_SNAPSHOTS = 10_000
 # Their opposites say what this version does anyway.
-MOOT_OPTIONS = ("--no-git", "--no-archive")
+MOOT_OPTIONS = ("--no-git",)
 
 
 def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,6 +106,29 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(1, MOST_SNAPSHOTS),
             metavar="N",
             help="Keep the newest N snapshots of the run (default 50).",
+        ),
+        click.option(
+            "--metrics-interval",
+            type=click.IntRange(0, MOST_STEPS),
+            metavar="N",
+            help="Write metrics after every N steps and iterations (0, the default: never).",
+        ),
+        click.option(
+            "--archive/--no-archive",
+            "is_archiving",
+            default=None,
+            help="Keep copies of the definition, of scripts and of what `archive` names (the default), or none.",
+        ),
+        click.option(
+            "--preset",
+            type=click.Choice(tuple(PRESETS)),
+            help="How much is kept: aggressive (1 step, metrics, -v), balanced (5, 10), minimal (20, no archive).",
+        ),
+        click.option(
+            "--max-iterations",
+            type=click.IntRange(1, MOST_STEPS),
+            metavar="N",
+            help="At most N iterations of each repeated step.",
         ),
         click.option(
             "--end-running", is_flag=True, help="End a step that outlived its runner instead of waiting for it."
@@ -265,6 +286,8 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
             raise UsageError(f"--param {one_line(text)}: wants NAME=VALUE", help="for example: --param REGION=eu")
         params[name] = value
     every, interval_s = _interval(given["checkpoint_interval"])
+    if given["preset"] is not None and PRESETS[given["preset"]].is_verbose and not given["quiet"]:
+        given["verbose"] = True
     return Options(
         source=source,
         resume=resume,
@@ -290,6 +313,10 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
         checkpoint_every=every if given["checkpoint_every"] is None else given["checkpoint_every"],
         checkpoint_interval_s=interval_s,
         max_snapshots=given["max_snapshots"],
+        metrics_interval=given["metrics_interval"],
+        is_archiving=given["is_archiving"],
+        preset=given["preset"],
+        max_iterations=given["max_iterations"],
         policy=given["policy"],
         is_recorded=not given["no_checkpoint"],
         command=shlex.join(["workflow", *sys.argv[1:]]),

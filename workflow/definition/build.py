@@ -153,6 +153,7 @@ def _step(
         own_rules,
         options.inputs(raw),
         values.get("side_effects", "none"),
+        options.archive(raw),
     )
 
 

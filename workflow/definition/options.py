@@ -118,6 +118,12 @@ def smart(raw: RawWorkflow, problems: list[Problem]) -> Smart:
     )
 
 
+def archive(raw: RawStep) -> tuple[str, ...]:
+    """Return the files of which copies are kept, as they were written, each once."""
+    value = raw.values.get("archive", [])
+    return tuple(dict.fromkeys([value] if isinstance(value, str) else value))
+
+
 def outputs(raw: RawStep) -> tuple[str, ...]:
     """Return the declared outputs as they were written, each once."""
     value = raw.values.get("outputs", [])

@@ -12,7 +12,7 @@ from workflow.definition.settings import checkpoint_settings, section
 from workflow.model import NO_RULES, Input, Limits, Repeat, Retries, Rules, Smart, Source, Step, Workflow
 
 _PAIRS = ("env", "params")
-_LISTS = ("interpreter", "needs", "outputs")
+_LISTS = ("interpreter", "needs", "outputs", "archive")
 _PLAIN = (
     "script",
     "text",

@@ -65,10 +65,17 @@ def limits(raw: RawWorkflow, problems: list[Problem]) -> tuple[float | None, Lim
         message = f"`jobs` is {jobs} at the top (line {top.key('jobs').line}) and {again} in `limits`"
         problems.append(top.at(["limits", "jobs"]).problem(message, "keep one of them: they say the same"))
     jobs = again if jobs is None else jobs
-    cpus = said.get("cpus")
     return time_s, Limits(
-        jobs=None if jobs is None else int(jobs), cpus=None if cpus is None else float(cpus), memory_bytes=memory
+        None if jobs is None else int(jobs),
+        _number(said, "cpus"),
+        memory,
+        _number(said, "cost"),
+        _number(said, "tokens"),
     )
+
+
+def _number(said: dict[str, Any], word: str) -> float | None:
+    return float(said[word]) if word in said else None
 
 
 def check_fits(raw: RawStep, given: Rules, limits: Limits, problems: list[Problem]) -> None:

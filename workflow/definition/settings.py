@@ -10,7 +10,9 @@ from workflow.definition.nodes import Node
 from workflow.model import CheckpointSettings, Retention, Source
 
 # People write 0 where they want no limit and no snapshots by that measure.
-_ZERO_IS_NONE = frozenset({"interval_minutes", "task_interval", "max_size_mb", "max_age_days", "max_count"})
+_ZERO_IS_NONE = frozenset(
+    {"interval_minutes", "task_interval", "max_size_mb", "metrics_interval", "max_age_days", "max_count"}
+)
 
 
 def checkpoint_settings(values: Mapping[str, Any]) -> CheckpointSettings:

@@ -14,7 +14,6 @@ LATER: dict[str, dict[str, str]] = {
     "step": {
         "secrets": "values kept out of logs and records",
         "carry_state": "handing the state of the shell to later steps",
-        "archive": "keeping copies of files",
     },
     "checkpoints": {},
     "limits": {},

@@ -37,6 +37,7 @@ class Board:
         self.is_closed = False
         self.is_stopping = False
         self.is_out_of_time = False
+        self.is_spent_out = False
         self.interrupted_by: int | None = None
         self.error: WorkflowError | None = None
         self._executor = executor
@@ -123,6 +124,10 @@ class Board:
         self.error = self.error or error
         self.climb_all(ladder.TERMINATE, in_hand.ERROR)
 
+    def spend_out(self) -> None:
+        """Let nothing more start, because a limit of what the run may spend is reached; what runs may end."""
+        self.is_stopping = self.is_spent_out = True
+
     def exit_code(self, *, is_waiting: bool) -> int:
         """Return the exit code of the run. `is_waiting`: steps wait for a person."""
         if self.error is not None:
@@ -131,7 +136,9 @@ class Board:
             return 128 + self.interrupted_by
         if self.is_out_of_time:
             return errors.EXIT_TIMED_OUT
-        bad = (Status.FAILED, Status.CANCELLED, Status.BLOCKED)
+        # What was not started for want of money waits for a person, as what wants an approval does.
+        is_waiting = is_waiting or self.is_spent_out
+        bad = (Status.FAILED,) if self.is_spent_out else (Status.FAILED, Status.CANCELLED, Status.BLOCKED)
         if any(status in bad and number not in self.tolerated for number, status in self.statuses.items()):
             return errors.EXIT_STEP_FAILED
         return errors.EXIT_WAITING if is_waiting else errors.EXIT_OK

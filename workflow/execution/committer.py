@@ -47,13 +47,20 @@ class Committer:
     """Takes records, answers on the inbox in the same order."""
 
     def __init__(
-        self, disk: Disk, layout: RunLayout, epoch: int, durability: str, put: Callable[[object], None]
+        self,
+        disk: Disk,
+        layout: RunLayout,
+        epoch: int,
+        durability: str,
+        put: Callable[[object], None],
     ) -> None:
         self._disk = disk
         self._layout = layout
         self._epoch = epoch
         self._durability = durability
         self._put = put
+        # Seconds in which outcomes were being recorded, in the thread and before it.
+        self.busy_s = 0.0
         self._jobs: SimpleQueue[StepRecord | StagedDone | None] = SimpleQueue()
         self._unsettled_error: NotRecordedError | None = None
         self._is_closing = threading.Event()
@@ -68,7 +75,9 @@ class Committer:
         if self._durability == "full" or not record.is_done:
             self._jobs.put(self._staged(record) or record)
             return
+        started = time.monotonic()
         self._answer(record)
+        self.busy_s += time.monotonic() - started
         self._jobs.put(record)
 
     def close(self) -> None:
@@ -87,7 +96,7 @@ class Committer:
         """
         # A step with outputs goes by itself: a flush that failed for one must fail its commit, not be asked twice.
         # Those of a reused step were made durable when its success was recorded.
-        is_together = record.is_done and (record.is_settled or not record.files)
+        is_together = record.is_done and (record.is_settled or not record.files) and record.spent is None
         if not is_together or self._is_waiting:
             return None
         if not record.is_settled and time.monotonic() < self._one_by_one_until:
@@ -100,6 +109,10 @@ class Committer:
     def _answer(self, record: StepRecord) -> None:
         try:
             record = with_digests(record)
+            if record.spent is not None:
+                from workflow.checkpoint import spending
+
+                spending.append(self._disk, self._layout, record.spent, sync=self._durability == "full")
             if record.status is Status.RUNNING:
                 commits.commit_iteration(
                     self._disk, self._layout, record, epoch=self._epoch, durability=self._durability
@@ -139,7 +152,9 @@ class Committer:
                 jobs.append(self._jobs.get())
             is_open = jobs[-1] is not None
             if self._durability == "full":
+                started = time.monotonic()
                 self._commit([job for job in jobs if job is not None])
+                self.busy_s += time.monotonic() - started
             else:
                 self._settle([job for job in jobs if isinstance(job, StepRecord)])
 
@@ -184,6 +199,7 @@ class Committer:
                 commits.settle(self._disk, self._layout, done)
         except NotRecordedError as error:
             self._unsettled_error = error
+        self.busy_s += time.monotonic() - started
         # A journal that is flushed after every step holds up the files of the next; ten times as
         # long as it took leaves the steps nine tenths of the disk.
         self._is_closing.wait(min(MOST_UNSETTLED_S, 10 * (time.monotonic() - started)))

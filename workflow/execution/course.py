@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from workflow.checkpoint import commits
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import RunningNote, StepRecord
 from workflow.errors import InvariantError, NotRecordedError, WorkflowError, one_line
-from workflow.events import Notice, StepStarted, StepWaiting
+from workflow.events import Notice, StepFinished, StepStarted, StepWaiting
 from workflow.execution import in_hand
 from workflow.execution.approvals import Approvals
 from workflow.execution.board import Board
+from workflow.execution.budget import Budget
 from workflow.execution.executor import Executor, Start
 from workflow.execution.hook_news import Gate, HookEnded
 from workflow.execution.in_hand import InHand
@@ -48,6 +49,8 @@ class Course:
         judge: Judge,
         reuse: Reuse | None,
         hooks: Gate | None,
+        budget: Budget,
+        keep: Callable[[StepRecord], Sequence[str]] | None,
         end: Callable[[Step, StepRecord], None],
     ) -> None:
         self._layout = layout
@@ -66,6 +69,8 @@ class Course:
         self._reuse = reuse
         self._hooks = hooks
         self._let_pass: set[int] = set()  # steps whose hooks have had their say
+        self._budget = budget
+        self._keep = keep
         self._hand_over = end
         self._reasons: dict[int, Reason] = {}
         self._iterations: dict[int, int] = {}
@@ -76,6 +81,8 @@ class Course:
     def begin(self, step: Step) -> None:
         """Start a step that is ready and fits, or say why not. Also called when it was put back after a wait."""
         number, rules = step.number, step.rules
+        if self._is_held_back(step):
+            return
         if self._reuse is not None and self._reuse.wants(number):
             self._slots.give_back(step)
             self._board.looked_at.add(number)
@@ -103,6 +110,24 @@ class Course:
         """Have a success that could not be recorded count for nothing later, either."""
         if self._reuse is not None and record.status is Status.SUCCEEDED:
             self._reuse.forget(record.step)
+
+    def _is_held_back(self, step: Step) -> bool:
+        """Return whether the run has spent what it may; then nothing more starts, and this step is let go of."""
+        said = self._budget.exceeded
+        if not said:
+            return False
+        number = step.number
+        self._slots.give_back(step)
+        if not self._board.is_spent_out:
+            self._board.spend_out()
+            advice = f"raise it, then: workflow resume {self._layout.run_id}"
+            self._teller.tell(Notice(f"{said}; nothing more is started", advice, "error"))
+        if self._board.statuses[number] in (Status.WAITING, Status.RUNNING):
+            # Between two attempts or iterations: its state on the disk says how it goes on.
+            self._board.move(number, Status.CANCELLED)
+            self._schedule.finish(number, number)
+            self._teller.tell(StepFinished(step, Status.CANCELLED, None, 0.0, self._layout.log(number)))
+        return True
 
     def hear(self, event: Looked | Remark | HookEnded) -> None:
         """Go on with a step whose world was looked at: it is reused, or ready to run with all the reasons why.
@@ -224,7 +249,8 @@ class Course:
             if repeat.until:
                 failure = Failure("repeat", f"`until` did not hold after {done} iterations, which is its limit")
         if not is_over:
-            self._start(step, in_hand.RUN, done + 1)
+            if not self._is_held_back(step):
+                self._start(step, in_hand.RUN, done + 1)
             return
         self._board.move(number, Status.RUNNING)  # a resume may find that all rounds are done
         self._end(step, self._judge.looped(self._unstarted(step, done), self._past.get(number, ()), failure))
@@ -270,7 +296,7 @@ class Course:
         `settle` comes next in any case.
         """
         step = hand.step
-        is_plain = step.rules is NO_RULES and not step.outputs and not step.interactive
+        is_plain = step.rules is NO_RULES and not (step.outputs or step.interactive or step.archive)
         if hand.phase != in_hand.RUN or hand.why_ended or not is_plain:
             return False
         self._board.is_to_be_judged(hand, self._inbox.now())
@@ -301,6 +327,14 @@ class Course:
             self._executor.free(hand.worker)
         if hand.phase != in_hand.RUN:
             record = record._replace(attempts=past)
+        else:
+            record, remarks = self._budget.take(record)
+            for text in remarks:
+                self._teller.tell(Notice(f"step {one_line(step.title)}: {text}"))
+            if self._keep is not None and step.archive:
+                # Now: the next step may start before this one is recorded, and change what is to be kept.
+                for text in self._keep(record):
+                    self._teller.tell(Notice(text))
         self._past[number] = record.attempts
         self._end(step, record)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 
 from workflow import errors
@@ -20,6 +20,7 @@ from workflow.events import Interrupted, Notice, Observer, StepFinished, StepIte
 from workflow.execution import in_hand, ladder, outcome
 from workflow.execution.approvals import Approvals
 from workflow.execution.board import Board
+from workflow.execution.budget import Budget
 from workflow.execution.committer import CommitFailed, Committed, Committer
 from workflow.execution.course import Course
 from workflow.execution.executor import Executor
@@ -70,11 +71,14 @@ class Engine:
         slots: Slots,
         approvals: Approvals,
         snapshotting: Snapshotting,
+        budget: Budget,
+        keep: Callable[[StepRecord], Sequence[str]] | None = None,
         reuse: Reuse | None = None,
         hooks: Gate | None = None,
         keep_going: bool = False,
     ) -> None:
-        """`recorded`: what is known of earlier runs of steps; `reuse` looks at steps; `keep_going`: past a failure."""
+        """`recorded`: what is known of earlier runs of steps; `keep` makes copies of files they name; `reuse` looks at
+        steps; `keep_going`: past a failure."""
         self._workflow = workflow
         self._layout = layout
         self._inbox = inbox
@@ -109,14 +113,15 @@ class Engine:
             judge=self._judge,
             reuse=reuse,
             hooks=hooks,
+            budget=budget,
+            keep=keep,
             end=self._end,
         )
         self._timers: list[tuple[float, int]] = []  # steps between two attempts, by the time of the next
         self._kept_back: dict[int, float] = {}
         self._most_committing = 1 if slots.jobs == 1 else 16 * slots.jobs
         self._run_deadline = None if workflow.time_limit_s is None else inbox.now() + workflow.time_limit_s
-        self._last_tick = 0.0
-        self._last_slow_look = 0.0
+        self._last_tick = self._last_slow_look = 0.0
         self._is_master_stale = False
         for number in to_run & recorded.waits.keys():
             self._course.retries_used[number], self._kept_back[number] = recorded.waits[number]

@@ -6,6 +6,7 @@ written is a warning, and never stops a run: nothing rests on it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from workflow.checkpoint import records, snapshots
@@ -73,6 +74,7 @@ class Snapshotting:
         self._scanned: dict[int, int] = {}
         self._objections: set[str] = set()
         self.is_due = False
+        self.busy_s = 0.0  # seconds in which snapshots were being made
 
     # ------------------------------------------------------------------ what may ask for one
 
@@ -209,6 +211,7 @@ class Snapshotting:
         running: Sequence[tuple[int, int]],
         status: RunStatus,
     ) -> list[News]:
+        began = time.monotonic()
         statuses = with_past(dict(statuses), self._recorded)
         words = {number: WORDS.get(it, "pending") for number, it in statuses.items()}
         document = self._master.document(statuses, running, status)
@@ -230,4 +233,5 @@ class Snapshotting:
             if trigger == "manual":
                 said = f" ({one_line(name)})" if name else ""
                 notices.append(Notice(f"snapshot {made_id} made{said}", level="note"))
+        self.busy_s += time.monotonic() - began
         return notices

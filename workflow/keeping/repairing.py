@@ -120,7 +120,8 @@ def _findings(layout: RunLayout, workflow: Workflow) -> list[validation.Finding]
 
 
 def _sweeping(layout: RunLayout) -> Iterator[Action]:
-    for directory in (layout.path, layout.state_dir, layout.lib, layout.snapshots_dir):
+    own = (layout.path, layout.state_dir, layout.lib, layout.snapshots_dir, layout.copies_dir, layout.metrics_dir)
+    for directory in own:
         try:
             names = sorted(os.listdir(directory))
         except OSError:

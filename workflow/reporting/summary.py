@@ -114,7 +114,7 @@ def _outcome(finished: RunFinished) -> str:
     if finished.exit_code == 124:
         return "stopped by a limit in time"
     if finished.exit_code == EXIT_WAITING:
-        return "waiting for approval"
+        return "waiting for approval" if finished.counts.get(Status.WAITING) else "stopped by a limit"
     if finished.status is RunStatus.COMPLETED:
         return "completed" if finished.exit_code == 0 else "not everything done"
     if finished.exit_code == 0:
