@@ -32,7 +32,9 @@ from workflow.recovery import go_back, mind_interrupted, recover, warn_of_change
 from workflow.reusing import candidates, forget_unseen
 
 if TYPE_CHECKING:
+    from workflow.checkpoint.git import Repository
     from workflow.execution.reuse import Reuse
+    from workflow.execution.tree_keeping import TreeKeeper
     from workflow.planning.world import World
 
 
@@ -59,11 +61,14 @@ class Invocation:
         now_at: float,
         around: Surroundings,
         world: World | None,
+        repository: Repository | None = None,
     ) -> None:
-        """`world`: what steps are held against before they run; None: none is reused."""
+        """`world`: what steps are held against before they run; None: none is reused. `repository`: where the files
+        of the work tree are kept; None: they are not."""
         self.options = options
         self.around = around
         self.world = world
+        self.repository = repository
         self.opened = opened
         self.workflow = opened.workflow
         self.layout = layout
@@ -128,6 +133,14 @@ class Invocation:
         from workflow.execution.reuse import Reuse
 
         return Reuse(self.world, self.disk, self.layout.run_id, candidates(decisions), put, values)
+
+    def trees(self, put: Callable[[object], None]) -> TreeKeeper | None:
+        """Return what keeps the files of the work tree; None where they are not kept."""
+        if self.repository is None:
+            return None
+        from workflow.tree_checkpoints import keeper
+
+        return keeper(self.repository, self.workflow, self.opened.root, self.layout, self.disk, put)
 
     def tell(self, event: Event) -> None:
         for observer in self.observers:
@@ -222,7 +235,10 @@ class Invocation:
         )
         committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
         snapshotting = Snapshotting(
-            self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
+            *(self.layout, self.disk, self.workflow, recorded, master),
+            epoch=self.epoch,
+            now=inbox.now(),
+            trees=self.trees(inbox.put),
         )
         reuse = self.reuse(decisions, inbox.put, values)
         named_locks = NamedLocks(self.around.locks_directory, self.disk, self.layout.path)
@@ -268,7 +284,8 @@ class Invocation:
                 statuses, decisions, skip_failed=self.options.skip_failed
             ):
                 exit_code = errors.EXIT_STEP_FAILED
-            for notice in snapshotting.finish(statuses, status) if error is None else ():
+            ending = snapshotting.finish(statuses, status) if error is None else []
+            for notice in (*ending, *snapshotting.close()):
                 self.tell(notice)
             self._finish(error)
             if error is None and self.workflow.checkpoints.enabled:

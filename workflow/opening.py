@@ -57,6 +57,7 @@ class Options(NamedTuple):
     policy: str | None = None
     is_smart: bool | None = None
     changed_since: str | None = None
+    git: bool | None = None
     params: Mapping[str, str] = {}
     extra_environment: Mapping[str, str] = {}
     checkpoint_dir: str | None = None

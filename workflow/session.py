@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from workflow import expiry
 from workflow.checkpoint import durable, locks, store
@@ -18,6 +19,9 @@ from workflow.events import Observer
 from workflow.invocation import Invocation, Surroundings
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run
 from workflow.reusing import is_smart, world_of
+
+if TYPE_CHECKING:
+    from workflow.checkpoint.git import Repository
 
 __all__ = [
     "NEWEST",
@@ -133,11 +137,12 @@ def _go(
     now_at = time.time()
     # Before anything is made: git may have something to say against it.
     world = world_of(options, opened, os.environ) if is_smart(options, opened.workflow) else None
+    repository = _repository(options, opened)
     layout = opened.layout or _create(opened, disk, now_at)
     lock = opened.lock or locks.acquire_run(layout)
     try:
         around = Surroundings(os.environ, user_name(), library_directory(), locks_directory(), project_directory())
-        this = Invocation(options, opened, layout, disk, observers, now_at, around, world)
+        this = Invocation(options, opened, layout, disk, observers, now_at, around, world, repository)
         exit_code = this.go(ask, approve)
         if this.is_unwanted:
             expiry.remove_own(disk, layout)
@@ -148,6 +153,16 @@ def _go(
         raise durable.not_recorded(error, layout.master) from error
     finally:
         lock.release()
+
+
+def _repository(options: Options, opened: Opened) -> Repository | None:
+    """Return where the files of the work tree are kept; None where they are not. Raises UsageError."""
+    settings = opened.workflow.git
+    if not (settings.enabled if options.git is None else options.git) or not opened.workflow.checkpoints.enabled:
+        return None
+    from workflow.tree_checkpoints import repository_for
+
+    return repository_for(opened.workflow, os.environ, opened.notices, must=bool(options.git or settings.required))
 
 
 def _create(opened: Opened, disk: durable.Disk, now_at: float) -> RunLayout:

@@ -81,6 +81,7 @@ def build(
         policy=None if policy is None else policy.path,
         said_at=settings.said_at(raw.top),
         smart=smart,
+        git=options.git(raw),
     )
 
 

@@ -10,7 +10,6 @@ OPTIONS_PAGE = "docs/reference/options.md"
 LATER: dict[str, dict[str, str]] = {
     "workflow": {
         "hooks": "commands at the start and end of a run",
-        "git": "a commit for each step",
     },
     "step": {
         "secrets": "values kept out of logs and records",
