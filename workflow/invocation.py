@@ -30,6 +30,7 @@ from workflow.planning.outcome import is_left_failed, run_status, with_past
 from workflow.planning.record import Recorded, nothing_recorded
 from workflow.recovery import go_back, mind_interrupted, recover, warn_of_changes, warn_of_missing
 from workflow.reusing import candidates, forget_unseen
+from workflow.tree_forgetting import KeptTrees
 
 if TYPE_CHECKING:
     from workflow.checkpoint.git import Repository
@@ -334,7 +335,8 @@ class Invocation:
         settings = self.workflow.checkpoints
         is_completed = status is RunStatus.COMPLETED and exit_code == errors.EXIT_OK
         self.is_unwanted = expiry.apply_at_end(
-            self.opened.root, self.disk, self.layout, settings, self.tell, is_completed
+            *(self.opened.root, self.disk, self.layout, settings, self.tell, is_completed),
+            forget=KeptTrees(self.workflow.project, self.around.environ).forget,
         )
         if is_completed and settings.compress and not self.is_unwanted:
             from workflow.packing import pack_finished

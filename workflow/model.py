@@ -232,7 +232,7 @@ class Workflow:
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     limits: Limits = field(default_factory=Limits)
     smart: Smart = field(default_factory=Smart)
-    git: GitSettings = GitSettings()
+    git: GitSettings = field(default_factory=GitSettings)
     policy: str | None = field(default=None, compare=False)
     said_at: Mapping[str, Source] = field(default_factory=dict, compare=False, repr=False)
 

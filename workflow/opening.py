@@ -15,7 +15,7 @@ from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
 from workflow.errors import CheckpointError, UsageError, listed, nearest, one_line
 from workflow.events import Notice
-from workflow.in_force import Flags, directory_in, in_force, policy_of, refuse_unkept
+from workflow.in_force import Flags, InForce, directory_in, in_force, policy_of, refuse_unkept
 from workflow.model import RunStatus, Status, Workflow
 from workflow.planning.decision import Request
 
@@ -177,9 +177,15 @@ def _new(options: Options, project: str, environ: Mapping[str, str], notices: li
     effective = in_force(workflow, _flags(options), environ)
     if not options.force and options.resume is not None:
         refuse_unkept(effective)
-    workflow = dataclasses.replace(workflow, checkpoints=effective.settings)
+    workflow = _as_in_force(workflow, effective, options)
     root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
     return _opened(options, root, workflow, notices)
+
+
+def _as_in_force(workflow: Workflow, effective: InForce, options: Options) -> Workflow:
+    """Return a definition with the settings that hold, wherever they came from."""
+    keeps_files = workflow.git if options.git is None else workflow.git._replace(enabled=options.git)
+    return dataclasses.replace(workflow, checkpoints=effective.settings, git=keeps_files)
 
 
 def _flags(options: Options) -> Flags:
@@ -220,7 +226,7 @@ def _resumed(
     workflow = loader.load(project, source, params=params, policy=policy)
     effective = in_force(workflow, _flags(options), environ)
     refuse_unkept(effective)
-    workflow = dataclasses.replace(workflow, checkpoints=effective.settings)
+    workflow = _as_in_force(workflow, effective, options)
     if options.validate:
         from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
 

@@ -19,6 +19,7 @@ from workflow.events import Observer
 from workflow.invocation import Invocation, Surroundings
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run
 from workflow.reusing import is_smart, world_of
+from workflow.tree_forgetting import KeptTrees
 
 if TYPE_CHECKING:
     from workflow.checkpoint.git import Repository
@@ -145,7 +146,7 @@ def _go(
         this = Invocation(options, opened, layout, disk, observers, now_at, around, world, repository)
         exit_code = this.go(ask, approve)
         if this.is_unwanted:
-            expiry.remove_own(disk, layout)
+            expiry.remove_own(disk, layout, KeptTrees(opened.workflow.project, os.environ).forget)
         return exit_code
     except FileNotFoundError as error:
         if os.path.isdir(layout.path):
@@ -158,7 +159,7 @@ def _go(
 def _repository(options: Options, opened: Opened) -> Repository | None:
     """Return where the files of the work tree are kept; None where they are not. Raises UsageError."""
     settings = opened.workflow.git
-    if not (settings.enabled if options.git is None else options.git) or not opened.workflow.checkpoints.enabled:
+    if not settings.enabled or not opened.workflow.checkpoints.enabled:
         return None
     from workflow.tree_checkpoints import repository_for
 

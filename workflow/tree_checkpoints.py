@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from workflow.checkpoint import git
+from workflow.checkpoint import git, snapshots, worktree_refs
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.git import NoWorkTreeError, Repository
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
-from workflow.checkpoint.worktree import MEGABYTE_BYTES, Guard
+from workflow.checkpoint.worktree import MEGABYTE_BYTES, Guard, Passing
 from workflow.events import Notice
 from workflow.execution.tree_keeping import TreeKeeper
 from workflow.model import GitSettings, Workflow
@@ -43,6 +43,27 @@ def keeper(
     """Return what keeps the files of the work tree of one run; it looks at them for the first time at once."""
     outside = outside_of(root)
     return TreeKeeper(repository, guard_of(workflow.git), layout, disk, put, cache=root.cache, outside=outside)
+
+
+def keep_now(
+    root: CheckpointRoot,
+    layout: RunLayout,
+    workflow: Workflow,
+    environ: Mapping[str, str],
+    *,
+    number: int,
+    name: str,
+    about: Sequence[tuple[str, str]],
+) -> None:
+    """Keep the files of the work tree for a snapshot that was made from outside. Raises WorkflowError."""
+    repository = git.find(workflow.project, environ)
+    with Passing(repository, environ.get("TMPDIR"), keeps=True) as private:
+        tree = private.capture(guard_of(workflow.git), outside_of(root)).tree
+        checkpoint_id = snapshots.snapshot_id(layout, number)
+        text = worktree_refs.message(repository, checkpoint_id, step="", trigger="manual", name=name, about=about)
+        head = repository.head()
+        commit = private.commit(tree, text, [] if head is None else [head])
+        worktree_refs.keep(repository, layout.run_id, number, commit)
 
 
 def outside_of(root: CheckpointRoot) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ FLOORS = (
     ("opening",),  # session is the composition root in ten files, each resting on those before it
     ("upkeep",),
     ("expiry",),
-    ("recovery", "unkept", "packing", "reusing", "tree_checkpoints"),
+    ("recovery", "unkept", "packing", "reusing", "tree_checkpoints", "tree_forgetting"),
     ("invocation",),
     ("session",),
     ("inspection",),

@@ -21,12 +21,17 @@ PIDS: set[int] = set()
 
 @contextmanager
 def started(
-    words: Sequence[str], *, cwd: str, env: Mapping[str, str] | None, keep: Sequence[int] = ()
+    words: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str] | None,
+    keep: Sequence[int] = (),
+    is_apart: bool = True,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a child with pipes for all it reads and says; `keep` are descriptors it inherits. Raises OSError.
 
-    It gets a process group of its own: Ctrl-C is meant for steps, not for what keeps their files. It stays in our
-    session, which tells it from what a step left behind.
+    `is_apart`: in a session of its own, for Ctrl-C is meant for steps, not for what keeps their files. Else it has our
+    terminal, and may ask for a password there.
     """
     import subprocess
 
@@ -39,7 +44,7 @@ def started(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=keep,
-            process_group=0,
+            start_new_session=is_apart,
         )
         PIDS.add(process.pid)
     try:

@@ -92,10 +92,11 @@ def call(
     env: Mapping[str, str] | None,
     given: bytes = b"",
     keep: Sequence[int] = (),
+    is_apart: bool = True,
 ) -> bytes:
     """Call git and return what it printed. Raises GitError, NoWorkTreeError when there is no git."""
     try:
-        with children.started(["git", "--no-pager", *words], cwd=cwd, env=env, keep=keep) as process:
+        with children.started(["git", "--no-pager", *words], cwd=cwd, env=env, keep=keep, is_apart=is_apart) as process:
             said, complaint = process.communicate(given)
     except OSError as error:
         raise NoWorkTreeError(

@@ -80,12 +80,20 @@ class Private:
             os.close(self._lock_fd)
             self._lock_fd = None
 
-    def call(self, *words: str, given: bytes = b"", index: str = "index", more: Mapping[str, str] | None = None) -> bytes:
-        """Call git with this directory as its own. Raises GitError."""
+    def call(
+        self,
+        *words: str,
+        given: bytes = b"",
+        index: str = "index",
+        more: Mapping[str, str] | None = None,
+        is_apart: bool = True,
+    ) -> bytes:
+        """Call git with this directory as its own; `is_apart` as of `children.started`. Raises GitError."""
         env = {**self._environ, "GIT_INDEX_FILE": f"{self.path}/{index}", **(more or {})}
         # Who is killed leaves git to end what it does, and the lock with it: nobody else uses the index meanwhile.
         keep = () if self._lock_fd is None else (self._lock_fd,)
-        return git.call((*git.CALM, *_FLUSHED, *words), cwd=self.repository.top, env=env, given=given, keep=keep)
+        words = (*git.CALM, *_FLUSHED, *words)
+        return git.call(words, cwd=self.repository.top, env=env, given=given, keep=keep, is_apart=is_apart)
 
     def forget(self, index: str = "index") -> None:
         """Remove the index, and the lock of one that was being written: everything is looked at anew."""
@@ -230,9 +238,7 @@ class _Found(NamedTuple):
     large: list[tuple[str, int]]
 
 
-def _listed(
-    repository: Repository, guard: Guard, outside: Collection[str], also: Collection[bytes]
-) -> _Found:
+def _listed(repository: Repository, guard: Guard, outside: Collection[str], also: Collection[bytes]) -> _Found:
     top = os.fsencode(repository.top)
     # What to look away from, as paths from the top.
     away = tuple(

@@ -117,6 +117,12 @@ def sweep_locks(repository: Repository, run_id: str) -> list[str]:
     return [os.path.join(directory, name) for name in names if name.endswith(".lock")] if RUN_ID.match(run_id) else []
 
 
+def read(ref: str, commit: str) -> Kept | None:
+    """Return what a ref of ours and its commit stand for; None when it is none. What the commit says is not known."""
+    match = _REF.match(ref)
+    return Kept(match[1], int(match[2]), commit, None, "") if match and _OBJECT.match(commit) else None
+
+
 def find(repository: Repository, name: str, number: int) -> Kept | None:
     """Return the ref of a snapshot; None when there is none. Raises GitError."""
     try:

@@ -123,7 +123,9 @@ def git(raw: RawWorkflow) -> GitSettings:
     said = raw.values.get("git", False)
     if isinstance(said, bool):
         return GitSettings(enabled=said)
-    given = {word: None if value == 0 and word.startswith("max_") else value for word, value in said.items()}
+    given: dict[str, Any] = {
+        word: None if value == 0 and word.startswith("max_") else value for word, value in said.items()
+    }
     return GitSettings(**{"enabled": True, **given})
 
 

@@ -80,7 +80,7 @@ def end_step_processes(
     """
     ended: set[int] = set()
     for _ in range(SWEEPS):
-        found = find_step_processes(run_dir, label, worker=worker, since_ticks=since_ticks) - spare
+        found = find_step_processes(run_dir, label, worker=worker, since_ticks=since_ticks) - spare - children.PIDS
         if not found:
             break
         for pid in found:

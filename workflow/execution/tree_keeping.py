@@ -116,8 +116,7 @@ class TreeKeeper:
     def _keep_all(self, together: list[ToKeep]) -> None:
         tree = None
         try:
-            private = self._open()
-            captured = private.capture(self._guard, self._outside)
+            captured = self._open().capture(self._guard, self._outside)
             tree = captured.tree
             if captured.large:
                 names = worktree.large_text(captured.large)
@@ -134,7 +133,7 @@ class TreeKeeper:
         if tree is None:
             return
         try:
-            self._commit(private, tree, together)
+            self._commit(self._open(), tree, together)
         except WorkflowError as error:
             self._object(Notice(f"no git checkpoint was made: {error.message}", error.help))
         except Exception as error:  # noqa: BLE001 as above

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from workflow.checkpoint import durable, locks, records, snapshots
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.snapshots import Entry, Head
-from workflow.session import environment
+from workflow.session import environment, project_directory
+from workflow.tree_forgetting import KeptTrees
 from workflow.upkeep import RunPinnedError
 
 # What holds when neither an age nor a number is given.
@@ -45,6 +46,7 @@ def trim(layout: RunLayout, older_than_s: float | None, keep: int | None, is_dry
     try:
         chosen = _chosen(layout, older_than_s, keep)
         told = _trimmed(layout, chosen, is_dry=False)
+        KeptTrees(project_directory(), environment()).forget(layout.run_id, {entry.number for entry in chosen})
         return told._replace(freed_bytes=snapshots.remove(disk, layout, chosen))
     finally:
         disk.close()
