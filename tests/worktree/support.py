@@ -28,7 +28,7 @@ def repository(project: Project) -> Project:
 
 
 def files_below(top: str | os.PathLike[str], *, but: tuple[str, ...] = ()) -> dict[str, tuple[object, ...]]:
-    """Return every file and link below a directory: mode, times of change, content. Paths that begin so are left out."""
+    """Return every file and link below a directory: mode, times, content. Paths that begin so are left out."""
     found: dict[str, tuple[object, ...]] = {}
     for folder, _, names in os.walk(top):
         for name in names:
@@ -44,7 +44,7 @@ def files_below(top: str | os.PathLike[str], *, but: tuple[str, ...] = ()) -> di
 
 
 def state_of_git(project: Project) -> dict[str, tuple[object, ...]]:
-    """Return all that git keeps beside objects and our own refs: HEAD, branches, index, stash, logs, hooks, settings."""
+    """Return all that git keeps but objects and our own refs: HEAD, branches, index, stash, logs, hooks, settings."""
     return files_below(project.path / ".git", but=("objects/", "refs/workflow/"))
 
 

@@ -197,7 +197,9 @@ def test_git_that_fails_is_a_warning_once_and_harms_no_run(appending: Project, t
     program = tmp_path / "bin" / "git"
     program.parent.mkdir()
     real = subprocess.run(["which", "git"], capture_output=True, text=True, check=True).stdout.strip()
-    program.write_text(f'#!/bin/sh\ncase "$*" in *write-tree*) echo fatal: no luck >&2; exit 1;; esac\nexec {real} "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *write-tree*) echo fatal: no luck >&2; exit 1;; esac\nexec {real} "$@"\n'
+    )
     program.chmod(0o755)
     result = appending.run(*EACH, env={"PATH": f"{program.parent}:{os.environ['PATH']}"})
     assert result.returncode == 0

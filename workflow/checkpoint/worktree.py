@@ -23,6 +23,8 @@ MOST_SLOTS = 64
 MEGABYTE_BYTES = 1_000_000
 _LINK = b"160000"
 _RAW = b"* -filter -text -eol -ident -working-tree-encoding\n"
+# Commands that write no object.
+_READING = frozenset({"diff-tree", "ls-tree"})
 _FLUSHED = ("-c", "core.fsync=loose-object", "-c", "core.fsyncMethod=batch")
 
 
@@ -58,13 +60,16 @@ class Private:
         self.repository = repository
         self._disk = disk
         self._lock_fd = lock_fd
-        objects = {"GIT_OBJECT_DIRECTORY": repository.objects}
-        if is_passing:
-            objects = {
-                "GIT_OBJECT_DIRECTORY": f"{path}/objects",
-                "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(repository.objects),
-            }
-        self._environ = {**repository.environ, **objects, "GIT_DIR": path, "GIT_WORK_TREE": repository.top}
+        objects = f"{path}/objects" if is_passing else repository.objects
+        # Objects of the repository are for reading only: what is written is written whole, for even the look whether
+        # it is there already sets the time of the one that is.
+        self._alternates = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(repository.objects)} if is_passing else {}
+        self._environ = {
+            **repository.environ,
+            "GIT_OBJECT_DIRECTORY": objects,
+            "GIT_DIR": path,
+            "GIT_WORK_TREE": repository.top,
+        }
         self._in_index: set[bytes] | None = None
         self._furnish()
 
@@ -90,6 +95,8 @@ class Private:
     ) -> bytes:
         """Call git with this directory as its own; `is_apart` as of `children.started`. Raises GitError."""
         env = {**self._environ, "GIT_INDEX_FILE": f"{self.path}/{index}", **(more or {})}
+        if words[0] in _READING:
+            env |= self._alternates
         # Who is killed leaves git to end what it does, and the lock with it: nobody else uses the index meanwhile.
         keep = () if self._lock_fd is None else (self._lock_fd,)
         words = (*git.CALM, *_FLUSHED, *words)
