@@ -309,3 +309,5 @@ def test_nothing_that_a_repository_names_is_run(made: Project, tmp_path: Path) -
     assert made.run("checkpoint", "delete", made.runs[0].name, "--force").returncode == 0
     assert not (tmp_path / "sprung").exists(), (tmp_path / "sprung").read_text()
     assert (made.path / "edited").read_text() != "after\n"
+    git(made, "status", check=False)
+    assert (tmp_path / "sprung").exists(), "the trap works"
