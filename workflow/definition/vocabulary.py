@@ -18,6 +18,9 @@ LATER: dict[str, dict[str, str]] = {
     },
     "checkpoints": {},
     "limits": {},
+    "git": {
+        "branch": "commits on the current branch instead of refs of their own",
+    },
     "resources": {
         "time": "what is asked of a cluster",
         "partition": "what is asked of a cluster",
