@@ -28,6 +28,9 @@ from workflow.upkeep import BY_RETENTION, abandon, facts_of, runs_among, seen, t
 MOST_S = 0.5
 MOST_AT_ONCE = 500
 
+# Called with the id of a run that is about to be removed.
+Forget = Callable[[str], None]
+
 
 def apply_at_end(
     root: CheckpointRoot,
@@ -36,9 +39,10 @@ def apply_at_end(
     settings: CheckpointSettings,
     tell: Callable[[Notice], None],
     is_completed: bool,
+    forget: Forget | None = None,
 ) -> bool:
     """Do what the retention says when a run has ended, which is still held; return whether it is itself to go."""
-    notice = apply_retention(root, disk, settings)
+    notice = apply_retention(root, disk, settings, forget)
     if notice is not None:
         tell(notice)
     is_unwanted = is_completed and not settings.retention.keep_completed and not os.path.lexists(layout.pinned)
@@ -47,8 +51,9 @@ def apply_at_end(
     return is_unwanted
 
 
-def remove_own(disk: Disk, layout: RunLayout) -> None:
+def remove_own(disk: Disk, layout: RunLayout, forget: Forget) -> None:
     """Remove the run that has just completed, by whoever holds it."""
+    forget(layout.run_id)
     try:
         removal.remove_run(disk, layout)
     except NotRecordedError:  # all is told and done; `checkpoint clean` will say what is in the way
@@ -58,7 +63,9 @@ def remove_own(disk: Disk, layout: RunLayout) -> None:
     audit.note(root, disk, "remove", "done", by=BY_RETENTION, run_id=layout.run_id, about=about)
 
 
-def apply_retention(root: CheckpointRoot, disk: Disk, settings: CheckpointSettings) -> Notice | None:
+def apply_retention(
+    root: CheckpointRoot, disk: Disk, settings: CheckpointSettings, forget: Forget | None = None
+) -> Notice | None:
     """Do what the retention says about other runs, for a short while and without asking; return what there is to tell.
 
     Called when a run has ended and is still held: it counts, and is not among those that may go. Whatever goes wrong
@@ -72,7 +79,7 @@ def apply_retention(root: CheckpointRoot, disk: Disk, settings: CheckpointSettin
     try:
         if any(name.startswith(TRASH) for name in names):
             removal.sweep_trash(root, disk)
-        _apply(root, disk, settings, runs_among(names), done)
+        _apply(root, disk, settings, runs_among(names), done, forget)
     except _EnoughError:
         done.is_cut_short = True
     except (WorkflowError, OSError) as error:
@@ -80,7 +87,14 @@ def apply_retention(root: CheckpointRoot, disk: Disk, settings: CheckpointSettin
     return done.notice()
 
 
-def _apply(root: CheckpointRoot, disk: Disk, settings: CheckpointSettings, there: dict[str, bool], done: _Done) -> None:
+def _apply(
+    root: CheckpointRoot,
+    disk: Disk,
+    settings: CheckpointSettings,
+    there: dict[str, bool],
+    done: _Done,
+    forget: Forget | None,
+) -> None:
     limits = settings.retention
     now_at = time.time()
     is_over = limits.max_count is not None and len(there) > limits.max_count
@@ -110,17 +124,19 @@ def _apply(root: CheckpointRoot, disk: Disk, settings: CheckpointSettings, there
         for verdict in retention.judge(
             runs, look, limits, now_at=now_at, max_size_bytes=max_size_bytes, others=max(0, others)
         ):
-            _carry_out(root, disk, verdict, done, is_archive=there[verdict.run_id])
+            _carry_out(root, disk, verdict, done, forget, is_archive=there[verdict.run_id])
         if time.monotonic() > enough_at:
             raise _EnoughError
 
 
-def _carry_out(root: CheckpointRoot, disk: Disk, verdict: Verdict, done: _Done, *, is_archive: bool) -> None:
+def _carry_out(
+    root: CheckpointRoot, disk: Disk, verdict: Verdict, done: _Done, forget: Forget | None, *, is_archive: bool
+) -> None:
     layout = root.run(verdict.run_id)
     about = {"why": verdict.why}
     try:
         if verdict.is_removed:
-            freed_bytes = take_away(disk, layout, is_archive=is_archive)
+            freed_bytes = take_away(disk, layout, is_archive=is_archive, forget=forget)
             if freed_bytes is None:
                 return
             done.freed_bytes += freed_bytes

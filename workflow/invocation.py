@@ -32,15 +32,17 @@ from workflow.planning.record import Recorded, nothing_recorded
 from workflow.recovery import go_back, mind_interrupted, recover, warn_of_changes, warn_of_missing
 from workflow.removed_by_hand import refuse_lost_markers, write_again
 from workflow.reusing import candidates, forget_unseen
+from workflow.tree_forgetting import KeptTrees
 
 if TYPE_CHECKING:
-    from workflow.execution.archiving import Archiving
-    from workflow.execution.budget import Budget
-    from workflow.execution.hooks import Hooks
-    from workflow.execution.inbox import Inbox
+    from workflow.checkpoint.git import Repository
+    from workflow.companions import Companions
+    from workflow.execution.board import Board
+    from workflow.execution.committer import Committer
     from workflow.execution.reuse import Reuse
+    from workflow.execution.snapshotting import Snapshotting
+    from workflow.execution.tree_keeping import TreeKeeper
     from workflow.planning.world import World
-    from workflow.reporting.metering import Metering
 
 
 class Surroundings(NamedTuple):
@@ -51,6 +53,17 @@ class Surroundings(NamedTuple):
     library: str
     locks_directory: str
     project_directory: str
+
+
+class _Parts(NamedTuple):
+    """What a run is made of besides its engine, to be brought to an end."""
+
+    board: Board
+    committer: Committer
+    master: MasterWriter
+    snapshotting: Snapshotting
+    reuse: Reuse | None
+    companions: Companions
 
 
 class Invocation:
@@ -66,11 +79,14 @@ class Invocation:
         now_at: float,
         around: Surroundings,
         world: World | None,
+        repository: Repository | None = None,
     ) -> None:
-        """`world`: what steps are held against before they run; None: none is reused."""
+        """`world`: what steps are held against before they run; None: none is reused. `repository`: where the files
+        of the work tree are kept; None: they are not."""
         self.options = options
         self.around = around
         self.world = world
+        self.repository = repository
         self.opened = opened
         self.workflow = opened.workflow
         self.layout = layout
@@ -143,38 +159,13 @@ class Invocation:
 
         return Reuse(self.world, self.disk, self.layout.run_id, candidates(decisions), put, values)
 
-    def archiving(self) -> Archiving | None:
-        """Return what keeps copies of sources, with those of the start made; None where none are to be kept."""
-        settings = self.workflow.checkpoints
-        if not (settings.archive and settings.enabled):
+    def trees(self, put: Callable[[object], None]) -> TreeKeeper | None:
+        """Return what keeps the files of the work tree; None where they are not kept."""
+        if self.repository is None:
             return None
-        from workflow.execution.archiving import Archiving
+        from workflow.tree_checkpoints import keeper
 
-        archiving = Archiving(self.disk, self.layout, self.workflow, is_new=self.opened.stored is None)
-        for text in archiving.at_start():
-            self.tell(Notice(text))
-        return archiving
-
-    def metering(self, budget: Budget, recording_s: Callable[[], float]) -> Metering | None:
-        """Return what writes metrics, and let it observe; None where none are wanted."""
-        settings = self.workflow.checkpoints
-        if settings.metrics_interval is None or not settings.enabled:
-            return None
-        from workflow.reporting.metering import Metering
-
-        metering = Metering(
-            self.disk,
-            self.layout,
-            every=settings.metrics_interval,
-            started_at=self.started_at,
-            epoch=self.epoch,
-            sync=settings.durability == "full",
-            totals=lambda: budget.totals,
-            recording_s=recording_s,
-            warn=self.tell,
-        )
-        self.observers.append(metering)
-        return metering
+        return keeper(self.repository, self.workflow, self.opened.root, self.layout, self.disk, put)
 
     def tell(self, event: Event) -> None:
         for observer in self.observers:
@@ -248,8 +239,8 @@ class Invocation:
     ) -> int:
         """Run the engine between RunStarted and RunFinished."""
         from workflow.checkpoint.named_locks import NamedLocks
+        from workflow.companions import Companions
         from workflow.execution.approvals import Approvals
-        from workflow.execution.budget import Budget
         from workflow.execution.committer import Committer
         from workflow.execution.engine import Engine
         from workflow.execution.inbox import Inbox
@@ -280,24 +271,24 @@ class Invocation:
                 it for it in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(it) is signal.SIG_IGN
             ),
         )
-        archiving = self.archiving()
+        companions = Companions(self.workflow, self.layout, self.disk, self.observers, self.tell, epoch=self.epoch)
         committer = Committer(self.disk, self.layout, self.epoch, self.workflow.checkpoints.durability, inbox.put)
         snapshotting = Snapshotting(
-            self.layout, self.disk, self.workflow, recorded, master, epoch=self.epoch, now=inbox.now()
+            *(self.layout, self.disk, self.workflow, recorded, master),
+            epoch=self.epoch,
+            now=inbox.now(),
+            trees=self.trees(inbox.put),
         )
-        budget = Budget(self.layout, self.workflow.limits, is_new=self.opened.stored is None)
-        metering = self.metering(budget, lambda: committer.busy_s + snapshotting.busy_s)
+        companions.meter(self.started_at, lambda: committer.busy_s + snapshotting.busy_s)
         reuse = self.reuse(decisions, inbox.put, values)
-        hooks = self.hooks(inbox)
+        companions.hook_up(inbox, self.around.environ, self._resume_command())
         named_locks = NamedLocks(self.around.locks_directory, self.disk, self.layout.path)
         inbox.catch_signals()
         try:
             if any(decision.choice is Choice.RUN for decision in decisions.values()):
                 executor.warm_up()
             self.tell(self._started(decisions))
-            if hooks is not None:
-                for event in self.adopted:
-                    hooks.on_event(event)
+            companions.hear_late(self.adopted)
             engine = Engine(
                 self.workflow,
                 self.layout,
@@ -312,91 +303,65 @@ class Invocation:
                 slots=Slots(self.jobs, self.workflow.limits, named_locks),
                 approvals=Approvals(self.layout, self.disk, approve, self.around.user),
                 snapshotting=snapshotting,
-                budget=budget,
-                keep=None if archiving is None else archiving.after,
+                budget=companions.budget,
+                keep=companions.keep,
                 reuse=reuse,
-                hooks=hooks,
+                hooks=companions.hooks,
                 keep_going=self.options.keep_going,
             )
             exit_code = engine.run()
-            board = engine.board
-            executor.close(board.uncommitted)
-            error, late = board.error, None
-            statuses = with_past(board.statuses, recorded)
-            status = run_status(statuses, self.workflow)
-            try:
-                committer.close()
-                write_again(self.layout, self.disk, self.about, self.tell)
-                if error is None:
-                    refuse_lost_markers(self.layout, board.statuses)
-                master.write(statuses, (), status)
-            except NotRecordedError as unsettled:
-                late = unsettled
-            error = error or late
-            # Last: a success is known to later runs when what it made is durable.
-            for text in reuse.close(is_kept=late is None) if reuse is not None else ():
-                self.tell(Notice(text))
-            if error is not None:
-                exit_code = error.exit_code
-                self.tell(Notice(error.message, self._help_of(error), "error"))
-            elif exit_code == errors.EXIT_OK and is_left_failed(
-                statuses, decisions, skip_failed=self.options.skip_failed
-            ):
-                exit_code = errors.EXIT_STEP_FAILED
-            for notice in snapshotting.finish(statuses, status) if error is None else ():
-                self.tell(notice)
-            if archiving is not None:
-                archiving.close()
-            if metering is not None:
-                metering.finish(status)
-            self._finish(error)
-            if hooks is not None:
-                failed = self._end_hooks(hooks, inbox, status, exit_code, started)
-                if failed is not None:
-                    error, exit_code = error or failed, exit_code or failed.exit_code
-            if error is None and self.workflow.checkpoints.enabled:
-                self._look_after(status, exit_code)
-            self._tell_end(status, exit_code, time.monotonic() - started, board.statuses)
-            return exit_code
+            executor.close(engine.board.uncommitted)
+            parts = _Parts(engine.board, committer, master, snapshotting, reuse, companions)
+            return self.end(parts, exit_code, started, with_past(engine.board.statuses, recorded), decisions)
         finally:
-            if hooks is not None:
-                hooks.cut()
+            companions.cut()
             inbox.close()
 
-    def hooks(self, inbox: Inbox) -> Hooks | None:
-        """Return what runs the hooks, told of everything from now on; None where there are none."""
-        if not self.workflow.hooks:
-            return None
-        from workflow.execution.hooks import Hooks
-
-        hooks = Hooks(
-            self.workflow,
-            self.layout,
-            self.disk,
-            self.around.environ,
-            inbox.put,
-            resume_command=self._resume_command(),
-            is_resumed=self.epoch > 1,
-        )
-        self.observers.append(hooks)
-        return hooks
-
-    def _end_hooks(
-        self, hooks: Hooks, inbox: Inbox, status: RunStatus, exit_code: int, started: float
-    ) -> WorkflowError | None:
-        """Run the last hooks, while all of the run is still in its place; return the error of a required one."""
-        from workflow.execution.hooks import end_hooks, event_at_end
-
-        about = {
-            "run_status": status.value,
-            "exit_code": exit_code,
-            "duration_seconds": round(time.monotonic() - started, 3),
-        }
-        event = event_at_end(exit_code, is_completed=status is RunStatus.COMPLETED)
-        failed = end_hooks(hooks, inbox, self.tell, event, about)
+    def end(
+        self,
+        parts: _Parts,
+        exit_code: int,
+        started: float,
+        statuses: dict[int, Status],
+        decisions: dict[int, Decision],
+    ) -> int:
+        """Bring everything to its end once no step runs any more; return the exit code of the run."""
+        status = run_status(statuses, self.workflow)
+        error = self._settle(parts, statuses, status)
+        if error is not None:
+            exit_code = error.exit_code
+            self.tell(Notice(error.message, self._help_of(error), "error"))
+        elif exit_code == errors.EXIT_OK and is_left_failed(statuses, decisions, skip_failed=self.options.skip_failed):
+            exit_code = errors.EXIT_STEP_FAILED
+        ending = parts.snapshotting.finish(statuses, status) if error is None else []
+        for notice in (*ending, *parts.snapshotting.close()):
+            self.tell(notice)
+        parts.companions.close(status)
+        self._finish(error)
+        failed = parts.companions.run_last_hooks(status, exit_code, started)
         if failed is not None:
             self.tell(Notice(failed.message, self._help_of(failed), "error"))
-        return failed
+            error, exit_code = error or failed, exit_code or failed.exit_code
+        if error is None and self.workflow.checkpoints.enabled:
+            self._look_after(status, exit_code)
+        self._tell_end(status, exit_code, time.monotonic() - started, parts.board.statuses)
+        return exit_code
+
+    def _settle(self, parts: _Parts, statuses: dict[int, Status], status: RunStatus) -> WorkflowError | None:
+        """Wait until all is durable; return what stands against the run besides its steps."""
+        error, late = parts.board.error, None
+        try:
+            parts.committer.close()
+            write_again(self.layout, self.disk, self.about, self.tell)
+            if error is None:
+                refuse_lost_markers(self.layout, parts.board.statuses)
+            parts.master.write(statuses, (), status)
+        except NotRecordedError as unsettled:
+            late = unsettled
+        # Last: a success is known to later runs when what it made is durable.
+        for text in parts.reuse.close(is_kept=late is None) if parts.reuse is not None else ():
+            self.tell(Notice(text))
+        return error or late
 
     def _tell_end(self, status: RunStatus, exit_code: int, duration_s: float, statuses: Mapping[int, Status]) -> None:
         if self.audit is not None and self.audit.objection:
@@ -439,7 +404,8 @@ class Invocation:
         settings = self.workflow.checkpoints
         is_completed = status is RunStatus.COMPLETED and exit_code == errors.EXIT_OK
         self.is_unwanted = expiry.apply_at_end(
-            self.opened.root, self.disk, self.layout, settings, self.tell, is_completed
+            *(self.opened.root, self.disk, self.layout, settings, self.tell, is_completed),
+            forget=KeptTrees(self.workflow.project, self.around.environ).forget,
         )
         if is_completed and settings.compress and not self.is_unwanted:
             from workflow.packing import pack_finished

@@ -240,6 +240,20 @@ class Limits(NamedTuple):
     tokens: float | None = None
 
 
+class GitSettings(NamedTuple):
+    """The word `git`: whether the files of the work tree are committed with every snapshot, under refs of our own.
+
+    `required`: a run does not start where that cannot be. Files beyond `max_file_mb` (10^6 bytes) are left out; of a
+    work tree beyond `max_total_mb` or `max_files` nothing is kept. None: no such limit.
+    """
+
+    enabled: bool = False
+    required: bool = False
+    max_file_mb: float | None = 50.0
+    max_total_mb: float | None = 2000.0
+    max_files: int | None = 200_000
+
+
 @dataclass(frozen=True, slots=True)
 class Workflow:
     """A definition as resolved: `steps` sorted by number, numbers and names unique.
@@ -260,6 +274,7 @@ class Workflow:
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     limits: Limits = field(default_factory=Limits)
     smart: Smart = field(default_factory=Smart)
+    git: GitSettings = field(default_factory=GitSettings)
     policy: str | None = field(default=None, compare=False)
     said_at: Mapping[str, Source] = field(default_factory=dict, compare=False, repr=False)
     hooks: tuple[Hook, ...] = field(default=(), compare=False)

@@ -15,7 +15,7 @@ from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
 from workflow.errors import CheckpointError, UsageError, one_line
 from workflow.events import Notice
-from workflow.in_force import Flags, directory_in, in_force, policy_of, refuse_unkept
+from workflow.in_force import Flags, InForce, directory_in, in_force, policy_of, refuse_unkept
 from workflow.model import RunStatus, Workflow
 from workflow.planning.decision import Request
 from workflow.planning.step_names import step_number
@@ -63,6 +63,7 @@ class Options(NamedTuple):
     policy: str | None = None
     is_smart: bool | None = None
     changed_since: str | None = None
+    git: bool | None = None
     params: Mapping[str, str] = {}
     extra_environment: Mapping[str, str] = {}
     checkpoint_dir: str | None = None
@@ -236,7 +237,7 @@ def _new(options: Options, project: str, environ: Mapping[str, str], notices: li
     effective = in_force(workflow, _flags(options), environ)
     if not options.force and options.resume is not None:
         refuse_unkept(effective)
-    workflow = bounded(dataclasses.replace(workflow, checkpoints=effective.settings), options.max_iterations)
+    workflow = bounded(_as_in_force(workflow, effective, options), options.max_iterations)
     root = checkpoint_root(project, options.checkpoint_dir, environ, workflow)
     return _opened(options, root, workflow, notices)
 
@@ -250,6 +251,12 @@ def _cut_off(options: Options, fresh: Opened) -> str | None:
     if notice is not None:
         fresh.notices.append(notice)
     return run_id
+
+
+def _as_in_force(workflow: Workflow, effective: InForce, options: Options) -> Workflow:
+    """Return a definition with the settings that hold, wherever they came from."""
+    keeps_files = workflow.git if options.git is None else workflow.git._replace(enabled=options.git)
+    return dataclasses.replace(workflow, checkpoints=effective.settings, git=keeps_files)
 
 
 def _flags(options: Options) -> Flags:
@@ -294,7 +301,7 @@ def _resumed(
     effective = in_force(workflow, _flags(options), environ)
     refuse_unkept(effective)
     most = options.max_iterations if options.max_iterations is not None else stored.get("max_iterations")
-    workflow = bounded(dataclasses.replace(workflow, checkpoints=effective.settings), most)
+    workflow = bounded(_as_in_force(workflow, effective, options), most)
     if options.validate:
         from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid
 

@@ -29,7 +29,7 @@ def world_of(options: Options, opened: Opened, environ: Mapping[str, str]) -> Wo
         from workflow.planning.git_changes import unchanged_since
 
         base = workflow.smart.base if options.changed_since is None else options.changed_since
-        unchanged = unchanged_since(workflow.project, base)
+        unchanged = unchanged_since(workflow.project, base, environ)
     left_out = (root.path, os.path.join(workflow.project, ".git"))
     given = options.extra_environment
     return World(workflow, root.cache, machine(), environ.get("PATH"), left_out, unchanged, given, opened.params)

@@ -20,6 +20,10 @@ from workflow.events import Observer
 from workflow.invocation import Invocation, Surroundings
 from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run
 from workflow.reusing import is_smart, world_of
+from workflow.tree_forgetting import KeptTrees
+
+if TYPE_CHECKING:
+    from workflow.checkpoint.git import Repository
 
 if TYPE_CHECKING:
     from workflow.plugins import Aside
@@ -149,14 +153,15 @@ def _go(
     now_at = time.time()
     # Before anything is made: git may have something to say against it.
     world = world_of(options, opened, os.environ) if is_smart(options, opened.workflow) else None
+    repository = _repository(options, opened)
     layout = opened.layout or _create(opened, disk, now_at)
     lock = opened.lock or locks.acquire_run(layout)
     try:
         around = Surroundings(os.environ, user_name(), library_directory(), locks_directory(), project_directory())
-        this = Invocation(options, opened, layout, disk, observers, now_at, around, world)
+        this = Invocation(options, opened, layout, disk, observers, now_at, around, world, repository)
         exit_code = this.go(ask, approve)
         if this.is_unwanted:
-            expiry.remove_own(disk, layout)
+            expiry.remove_own(disk, layout, KeptTrees(opened.workflow.project, os.environ).forget)
         return exit_code
     except FileNotFoundError as error:
         if os.path.isdir(layout.path):
@@ -164,6 +169,16 @@ def _go(
         raise durable.not_recorded(error, layout.master) from error
     finally:
         lock.release()
+
+
+def _repository(options: Options, opened: Opened) -> Repository | None:
+    """Return where the files of the work tree are kept; None where they are not. Raises UsageError."""
+    settings = opened.workflow.git
+    if not settings.enabled or not opened.workflow.checkpoints.enabled:
+        return None
+    from workflow.tree_checkpoints import repository_for
+
+    return repository_for(opened.workflow, os.environ, opened.notices, must=bool(options.git or settings.required))
 
 
 def _create(opened: Opened, disk: durable.Disk, now_at: float) -> RunLayout:

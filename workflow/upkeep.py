@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from workflow.checkpoint import locks, packed, records, removal, store, tags
 from workflow.checkpoint.durable import Disk
@@ -220,9 +220,13 @@ def to_write_in(root: CheckpointRoot, layout: RunLayout, disk: Disk) -> RunLayou
     return own
 
 
-def take_away(disk: Disk, layout: RunLayout, *, is_archive: bool) -> int | None:
+def take_away(
+    disk: Disk, layout: RunLayout, *, is_archive: bool, forget: Callable[[str], None] | None = None
+) -> int | None:
     """Remove a run under its lock; return the bytes freed, None when it was gone already. Durable on return.
 
+    `forget` is called with its id before anything is removed, for what goes along with it: a kill in between leaves
+    a run that can be removed again, and nothing that nobody knows of.
     Raises RunBusyError (live), RunPinnedError, CheckpointError (a link, or somebody else's), NotRecordedError.
     """
     if is_archive and not os.path.lexists(layout.path):
@@ -233,6 +237,8 @@ def take_away(disk: Disk, layout: RunLayout, *, is_archive: bool) -> int | None:
             )
         if _facts_of_archive(layout).is_pinned:
             raise RunPinnedError(layout)
+        if forget is not None:
+            forget(layout.run_id)
         return removal.remove_archives(disk, layout) or None
     if not os.path.lexists(layout.path):
         return None
@@ -252,6 +258,8 @@ def take_away(disk: Disk, layout: RunLayout, *, is_archive: bool) -> int | None:
             raise RunPinnedError(layout)
         if _is_starting(layout) or locks.has_orphans(layout):
             raise RunBusyError(f"steps of {layout.run_id} still run", help=f"watch it: workflow status {layout.run_id}")
+        if forget is not None:
+            forget(layout.run_id)
         # Before the directory: where both are there it is the directory that counts.
         freed = removal.remove_archives(disk, layout)
         return freed + removal.remove_run(disk, layout)

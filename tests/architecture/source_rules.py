@@ -16,10 +16,19 @@ FLOORS = (
     ("execution", "reporting"),
     ("in_force",),
     ("rerunning",),
-    ("opening",),  # session is the composition root in eleven files, each resting on those before it
+    ("opening",),  # session is the composition root in fifteen files, each resting on those before it
     ("upkeep",),
     ("expiry",),
-    ("recovery", "unkept", "packing", "reusing", "removed_by_hand"),
+    (
+        "recovery",
+        "unkept",
+        "packing",
+        "reusing",
+        "removed_by_hand",
+        "tree_checkpoints",
+        "tree_forgetting",
+        "companions",
+    ),
     ("invocation",),
     ("session",),
     ("auditing",),

@@ -104,7 +104,7 @@ WRONG = {
     "mark without a word": (["mark", "workflow_20200101_000000", "1"], 2, ["--done", "--pending"]),
     "mark without a run": (["mark"], 2, ["RUN"]),
     "mark both": (["mark", "workflow_20200101_000000", "1", "--done", "--pending"], 2, ["--done"]),
-    "a verb of a later version": (["checkpoint", "restore", "x@1"], 2, ["restore", "not available", "RUN@N"]),
+    "files of a snapshot where there is no git": (["checkpoint", "restore", "x@1"], 2, ["not a git repository"]),
     "unknown schema": (["schema", "foo"], 2, ["foo", "status"]),
     "schema nearly right": (["schema", "stats"], 2, ["stats", "status"]),
     "no runs yet: status": (["status"], 3, ["workflow run"]),

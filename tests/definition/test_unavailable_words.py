@@ -19,6 +19,7 @@ def test_a_word_of_a_later_version_is_refused_whatever_its_value(yaml_problem, s
         "workflow": f"{word}: true\nsteps: [{{run: x}}]\n",
         "step": f"steps: [{{run: x, {word}: [1]}}]\n",
         "checkpoints": f"checkpoints: {{{word}: {{a: 3}}}}\nsteps: [{{run: x}}]\n",
+        "git": f"git: {{{word}: current}}\nsteps: [{{run: x}}]\n",
         "resources": f"steps: [{{run: x, resources: {{{word}: 1h}}}}]\n",
     }[section]
     problem = yaml_problem(text)
@@ -34,6 +35,7 @@ def test_the_schema_refuses_exactly_the_words_of_the_table():
         "step": whole["$defs"]["step"]["properties"],
         "checkpoints": whole["properties"]["checkpoints"]["properties"],
         "limits": whole["properties"]["limits"]["properties"],
+        "git": whole["properties"]["git"]["properties"],
         "resources": whole["$defs"]["step"]["properties"]["resources"]["properties"],
     }
     assert set(sections) == set(LATER)
@@ -90,6 +92,8 @@ def test_a_schema_that_does_not_exist_names_the_nearest():
 def test_the_whole_schema_judges_whole_documents_as_the_loader_does():
     validator = Draft202012Validator(schema("workflow"))
     assert validator.is_valid({"steps": [{"run": "x", "needs": [], "timeout": "5m"}, {"steps": "more"}]})
+    assert validator.is_valid({"steps": "steps", "git": True})
+    assert validator.is_valid({"steps": "steps", "git": {"required": True, "max_files": 0}})
     assert validator.is_valid({"steps": "steps", "limits": {"time": 3, "jobs": 512, "cpus": 0.5, "memory": "2G"}})
     assert validator.is_valid(
         {"jobs": 4, "steps": [{"name": "g", "parallel": [{"run": "x", "retries": 3}, {"steps": "more"}]}]}
@@ -98,7 +102,9 @@ def test_the_whole_schema_judges_whole_documents_as_the_loader_does():
         {},
         {"steps": []},
         {"steps": [{"name": "a"}]},
-        {"steps": "s", "git": True},
+        {"steps": "s", "git": "yes"},
+        {"steps": "s", "git": {"max_file_mb": -1}},
+        {"steps": "s", "git": {"branch": "current"}},
         {"steps": [{"run": "x", "iff": 1}]},
         {"steps": [{"parallel": []}]},
         {"steps": [{"parallel": [{"run": "x", "parallel": "g"}]}]},

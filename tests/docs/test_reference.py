@@ -94,7 +94,7 @@ def words_of(name: str) -> set[str]:
     return set(top) if name == "workflow" else set(top[name]["properties"])
 
 
-@pytest.mark.parametrize("name", ["step", "workflow", "checkpoints", "limits"])
+@pytest.mark.parametrize("name", ["step", "workflow", "checkpoints", "limits", "git"])
 def test_option_words_are_those_of_the_schema(name: str) -> None:
     text = section(page("options.md"), f"Of a {name}" if name in ("step", "workflow") else f"Of {name}")
     assert documented_words(text) == words_of(name)

@@ -35,7 +35,7 @@ def copies(project: Project) -> list[dict[str, object]]:
     result = project.run("checkpoint", "restore", "--archive", "--json")
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
-    jsonschema.Draft202012Validator(schemas.schema("checkpoint-restore")).validate(document)
+    jsonschema.Draft202012Validator(schemas.schema("checkpoint-restore-archive")).validate(document)
     return document["copies"]  # type: ignore[no-any-return]
 
 

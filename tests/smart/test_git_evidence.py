@@ -168,7 +168,7 @@ def test_a_pattern_that_stands_for_nothing_is_vouched_for_by_nobody(project: Pro
 
 
 def is_untouched(path: Path, name: str) -> bool:
-    return unchanged_since(str(path), "HEAD").is_untouched(str(path / name))
+    return unchanged_since(str(path), "HEAD", os.environ).is_untouched(str(path / name))
 
 
 def test_a_link_is_as_it_was_when_what_it_leads_to_is(project: Project) -> None:

@@ -224,7 +224,7 @@ def test_files_that_git_was_told_to_overlook_are_not_vouched_for(tmp_path: Path)
     git("update-index", "--assume-unchanged", "a")
     git("update-index", "--skip-worktree", "b")
     os.chmod(tmp_path / "c", 0o755)
-    assert unchanged_since(str(tmp_path), "HEAD").same == frozenset()
+    assert unchanged_since(str(tmp_path), "HEAD", os.environ).same == frozenset()
 
 
 @pytest.mark.parametrize("text", [b"echo $'a\\' # \n#x'\n", b'grep "^##" "$0"\n## help\n', b"echo $LINENO\n# x\n"])

@@ -16,6 +16,9 @@ VERBS: dict[str, str] = {
     "latest": "workflow.cli.checkpoint_looking",
     "diff": "workflow.cli.checkpoint_looking",
     "create": "workflow.cli.checkpoint_making",
+    "restore": "workflow.cli.checkpoint_restoring",
+    "push": "workflow.cli.checkpoint_files",
+    "fetch": "workflow.cli.checkpoint_files",
     "validate": "workflow.cli.checkpoint_checking",
     "repair": "workflow.cli.checkpoint_checking",
     "delete": "workflow.cli.checkpoint_cleaning",
@@ -26,11 +29,8 @@ VERBS: dict[str, str] = {
     "compress": "workflow.cli.checkpoint_packing",
     "export": "workflow.cli.checkpoint_packing",
     "import": "workflow.cli.checkpoint_packing",
-    "restore": "workflow.cli.checkpoint_archived",
 }
 ALIASES = {"ls": "list"}
-# Verbs of the contract that come with checkpoints of the work tree in git.
-LATER = ("push", "fetch")
 # What the list of verbs says of each, so that no module is loaded for it and no sentence cut off.
 IN_SHORT: dict[str, str] = {
     "list": "the runs there are, or the snapshots of RUN (also: ls)",
@@ -38,6 +38,9 @@ IN_SHORT: dict[str, str] = {
     "latest": "the newest snapshot of RUN",
     "diff": "what differs between two runs or snapshots",
     "create": "make a snapshot now, also while the run goes on",
+    "restore": "bring files back as they were at RUN@N, or as RUN copied them",
+    "push": "give the files kept with snapshots to a git remote",
+    "fetch": "take files kept with snapshots from a git remote",
     "validate": "five checks; exit 3 when one fails",
     "repair": "rebuild what can be, keep aside what is damaged",
     "delete": "remove runs, or single snapshots of them",
@@ -48,7 +51,6 @@ IN_SHORT: dict[str, str] = {
     "compress": "turn a run into one archive that is still read",
     "export": "write a run into a file for another machine",
     "import": "put an exported run among those of this project",
-    "restore": "put a file back as RUN kept it: --archive [NAME]",
 }
 
 
@@ -77,11 +79,6 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]
         if not word.startswith("-") and self.get_command(ctx, word) is None:
-            if word in LATER:
-                raise UsageError(
-                    f"`workflow checkpoint {word}` is known but not available in this version",
-                    help="to go back in time, without the files: workflow resume RUN@N",
-                )
             like = nearest(word, [*VERBS, *ALIASES])
             advice = (
                 f"did you mean: workflow checkpoint {like}?" if like else "what there is: workflow checkpoint --help"

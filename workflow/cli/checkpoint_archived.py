@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
-from workflow.cli.answering import HELP_NAMES, answering
 from workflow.cli.asking import may_go_on
 from workflow.errors import UsageError, one_line, printable, size_text
 from workflow.session import open_disk, open_root
@@ -14,40 +11,15 @@ from workflow.session import open_disk, open_root
 LIST = ""
 
 
-@click.command(context_settings=HELP_NAMES)
-@click.argument("run_id", metavar="[RUN]", required=False)
-@click.option(
-    "--archive",
-    "name",
-    is_flag=False,
-    flag_value=LIST,
-    metavar="[NAME]",
-    help="Put back the copy NAME, or the newest of the file NAME; without NAME, say which copies there are.",
-)
-@click.option("--to", metavar="PATH", help="Put it there instead of where it came from.")
-@click.option("--force", is_flag=True, help="Replace what is there, without asking; a copy of that is kept.")
-@answering("json", "text")
-def restore(
-    run_id: str | None,
-    name: str | None,
-    to: str | None,
-    force: bool,
-    as_json: bool,
-    as_format: str | None,
-    checkpoint_dir: str | None,
+def restore_copy(
+    run_id: str | None, name: str, to: str | None, checkpoint_dir: str | None, *, is_forced: bool, is_json: bool
 ) -> int:
-    """Put a file back into the project as RUN, or the newest run, kept it in its archive."""
-    if name is None:
-        raise UsageError(
-            "restore wants --archive: checkpoints of the work tree are not available in this version",
-            help="to go back in time, without the files: workflow resume RUN@N",
-        )
+    """Put a file back into the project as RUN, or the newest run, kept it; `name` LIST: say which copies there are."""
     from workflow.keeping import archived
 
     root = open_root(checkpoint_dir)
-    is_json = as_json or as_format == "json"
     if name == LIST:
-        if to is not None or force:
+        if to is not None or is_forced:
             raise UsageError(
                 "--to and --force go with the name of a copy", help="workflow checkpoint restore RUN --archive NAME"
             )
@@ -60,7 +32,7 @@ def restore(
         run = wanted.layout.run_id
         if not may_go_on(
             f"Replace {shown} by {one_line(wanted.copy.name)}? A copy of it is kept.",
-            is_forced=force,
+            is_forced=is_forced,
             refusal=f"{shown} is there and is not the same: it was left alone",
             advice=f"to replace it (a copy of it is kept): workflow checkpoint restore {run} --archive "
             f"{one_line(wanted.copy.name)} --force",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from workflow.cli.answering import HELP_NAMES, answering
-from workflow.errors import count, one_line
+from workflow.errors import count, one_line, printable
 from workflow.session import open_root
 
 
@@ -23,6 +25,8 @@ def create(run_id: str | None, name: str, as_json: bool, as_format: str | None, 
 
         print_json(made)
         return 0
+    if made["problem"]:
+        print(f"warning: {printable(made['problem'])}", file=sys.stderr)
     called = f" ({one_line(made['name'])})" if made["name"] else ""
     print(
         f"snapshot {made['checkpoint_id']} made{called}: {made['status']}, "

@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 # Options of the contract whose behaviour comes later: refused, never ignored.
 LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
-    "git": (("--git",), True),
     "report": (("--report",), False),
 }
 MOST_JOBS = 512
 MOST_STEPS = 1_000_000
 MOST_SNAPSHOTS = 10_000
 # Their opposites say what this version does anyway.
-MOOT_OPTIONS = ("--no-git",)
+MOOT_OPTIONS: tuple[str, ...] = ()
 
 
 def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,6 +153,12 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--changed-since", metavar="REV", help="Reuse steps whose inputs are as in REV, a revision of git."
+        ),
+        click.option(
+            "--git/--no-git",
+            "is_git",
+            default=None,
+            help="Commit the files of the work tree with every snapshot, under refs of its own, or do not.",
         ),
         click.option(
             "-k", "--keep-going", is_flag=True, help="After a failure, go on with what does not depend on it."
@@ -310,6 +315,7 @@ def _options(given: dict[str, Any], *, source: str | None, resume: str | None) -
         keep_going=given["keep_going"],
         is_smart=given["is_smart"],
         changed_since=given["changed_since"],
+        git=given["is_git"],
         checkpoint_every=every if given["checkpoint_every"] is None else given["checkpoint_every"],
         checkpoint_interval_s=interval_s,
         max_snapshots=given["max_snapshots"],

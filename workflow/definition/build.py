@@ -83,6 +83,7 @@ def build(
         said_at=settings.said_at(raw.top),
         smart=smart,
         hooks=declared_hooks,
+        git=options.git(raw),
     )
 
 

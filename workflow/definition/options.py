@@ -11,7 +11,7 @@ from typing import Any
 from workflow.definition.files import absolute_path, near_help, shown_path
 from workflow.definition.raw import RawStep, RawWorkflow
 from workflow.errors import Problem, one_line
-from workflow.model import Input, Smart
+from workflow.model import GitSettings, Input, Smart
 
 LONGEST_DURATION_S = 3650 * 86400
 _DURATION = re.compile(r"(?:([0-9.]+)d)? ?(?:([0-9.]+)h)? ?(?:([0-9.]+)m)? ?(?:([0-9.]+)s?)?")
@@ -122,6 +122,17 @@ def archive(raw: RawStep) -> tuple[str, ...]:
     """Return the files of which copies are kept, as they were written, each once."""
     value = raw.values.get("archive", [])
     return tuple(dict.fromkeys([value] if isinstance(value, str) else value))
+
+
+def git(raw: RawWorkflow) -> GitSettings:
+    """Return what the word `git` at the top says; whoever writes a mapping means that it is on."""
+    said = raw.values.get("git", False)
+    if isinstance(said, bool):
+        return GitSettings(enabled=said)
+    given: dict[str, Any] = {
+        word: None if value == 0 and word.startswith("max_") else value for word, value in said.items()
+    }
+    return GitSettings(**{"enabled": True, **given})
 
 
 def outputs(raw: RawStep) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from workflow.definition.settings import checkpoint_settings, section
-from workflow.model import NO_RULES, Input, Limits, Repeat, Retries, Rules, Smart, Source, Step, Workflow
+from workflow.model import NO_RULES, GitSettings, Input, Limits, Repeat, Retries, Rules, Smart, Source, Step, Workflow
 
 _PAIRS = ("env", "params")
 _LISTS = ("interpreter", "needs", "outputs", "archive")
@@ -48,6 +48,9 @@ def resolved(workflow: Workflow) -> dict[str, Any]:
     smart = _changed(workflow.smart, Smart())
     if smart:
         document["smart"] = smart
+    git = _changed(workflow.git, GitSettings())
+    if git:
+        document["git"] = git
     document["steps"] = [_step_document(step) for step in workflow.steps]
     return document
 
@@ -64,6 +67,7 @@ def from_resolved(document: dict[str, Any]) -> Workflow:
             checkpoints=checkpoint_settings(document.get("checkpoints", {})),
             limits=Limits(**document.get("limits", {})),
             smart=Smart(**document.get("smart", {})),
+            git=GitSettings(**document.get("git", {})),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"this is no resolved workflow: {type(error).__name__}: {error}") from error

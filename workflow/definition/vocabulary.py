@@ -8,15 +8,16 @@ from __future__ import annotations
 OPTIONS_PAGE = "docs/reference/options.md"
 
 LATER: dict[str, dict[str, str]] = {
-    "workflow": {
-        "git": "a commit for each step",
-    },
+    "workflow": {},
     "step": {
         "secrets": "values kept out of logs and records",
         "carry_state": "handing the state of the shell to later steps",
     },
     "checkpoints": {},
     "limits": {},
+    "git": {
+        "branch": "commits on the current branch instead of refs of their own",
+    },
     "resources": {
         "time": "what is asked of a cluster",
         "partition": "what is asked of a cluster",

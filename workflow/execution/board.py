@@ -52,6 +52,11 @@ class Board:
     def is_idle(self) -> bool:
         return not (self.in_hand or self.committing or self.looked_at) and self._ended is None
 
+    @property
+    def is_judging(self) -> bool:
+        """Whether an attempt has ended and left its worker, and is not judged yet."""
+        return self._ended is not None
+
     def move(self, number: int, status: Status) -> None:
         """Change the status of a step; staying where it is, is no move. Raises InvariantError for one that is wrong."""
         old = self.statuses[number]

@@ -29,7 +29,7 @@ from workflow.execution.inbox import Inbox, SignalCame
 from workflow.execution.judging import KILLED, Judge
 from workflow.execution.reuse import Looked, Remark, Reuse
 from workflow.execution.slots import Slots
-from workflow.execution.snapshotting import Snapshotting
+from workflow.execution.snapshotting import Snapshotting, TreeKept
 from workflow.execution.telling import Teller
 from workflow.execution.worker import StepEnded, WorkerGone
 from workflow.model import NO_RULES, Choice, Decision, Status, Step, Workflow
@@ -163,7 +163,7 @@ class Engine:
         # again stays bounded, and a disk that is slower than the steps sets the pace. What is looked at is not run.
         board, started = self._board, 0
         while board.may_start and not self._slots.is_full:
-            step = self._schedule.next_ready(self._fits)
+            step = None if self._snapshots.keeps_back(board) else self._schedule.next_ready(self._fits)
             if step is None:
                 break
             started += 1
@@ -248,6 +248,9 @@ class Engine:
             self._on_commit_failed(event)
         elif isinstance(event, Looked | Remark | HookEnded):
             self._course.hear(event)
+        elif isinstance(event, TreeKept):
+            for notice in event.notices:
+                self._tell(notice)
         else:
             raise InvariantError(f"an event nobody knows: {event!r}")
 

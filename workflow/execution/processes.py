@@ -12,6 +12,8 @@ import os
 import signal
 import time
 
+from workflow.checkpoint import children
+
 # How often to look again: every sweep kills what it sees, and a fork loop needs a few.
 SWEEPS = 40
 SWEEP_PAUSE_S = 0.02
@@ -47,17 +49,18 @@ def become_subreaper() -> None:
 
 def reap_strangers(known: set[int]) -> None:
     """Collect ended children that are not in `known`: as subreaper, and as PID 1 of a container, they are ours."""
-    while True:
-        try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if ended is None or ended.si_pid in known:
-            return
-        try:
-            os.waitpid(ended.si_pid, os.WNOHANG)
-        except ChildProcessError:
-            return
+    with children.LOCK:
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None or ended.si_pid in known or ended.si_pid in children.PIDS:
+                return
+            try:
+                os.waitpid(ended.si_pid, os.WNOHANG)
+            except ChildProcessError:
+                return
 
 
 def now_ticks() -> int:
@@ -77,7 +80,7 @@ def end_step_processes(
     """
     ended: set[int] = set()
     for _ in range(SWEEPS):
-        found = find_step_processes(run_dir, label, worker=worker, since_ticks=since_ticks) - spare
+        found = find_step_processes(run_dir, label, worker=worker, since_ticks=since_ticks) - spare - children.PIDS
         if not found:
             break
         for pid in found:

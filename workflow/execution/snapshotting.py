@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from workflow.checkpoint import records, snapshots
 from workflow.checkpoint.durable import Disk
@@ -24,12 +25,31 @@ from workflow.planning.outcome import with_past
 from workflow.planning.record import Recorded
 from workflow.planning.tasks import WORDS, Tasks
 
+if TYPE_CHECKING:
+    from workflow.execution.tree_keeping import TreeKeeper
+
 # A step that asks again and again, in one breath, is given this many.
 MOST_ASKED_AT_ONCE = 20
 
 News = Notice | SnapshotMade
 
 _AT_THE_END = {RunStatus.COMPLETED: "completion", RunStatus.FAILED: "error"}
+
+
+class ToKeep(NamedTuple):
+    """A snapshot whose files are to be kept; `about` is what the message of the commit says beside its first line."""
+
+    number: int
+    trigger: str
+    name: str
+    step: str
+    about: tuple[tuple[str, str], ...]
+
+
+class TreeKept(NamedTuple):
+    """The files of snapshots were looked at, or could not be: steps may start again."""
+
+    notices: tuple[Notice, ...]
 
 
 class Snapshotting:
@@ -48,13 +68,17 @@ class Snapshotting:
         *,
         epoch: int,
         now: float,
+        trees: TreeKeeper | None = None,
     ) -> None:
+        """`trees` keeps the files of the work tree with every snapshot; None: they are not kept."""
         settings = workflow.checkpoints
         self._layout = layout
         self._disk = disk
         self._recorded = recorded
         self._master = master
         self._epoch = epoch
+        self._trees = trees
+        self._last: StepRecord | None = None
         self._most = settings.max_snapshots
         self._is_on = settings.enabled
         self._task_interval = settings.task_interval if self._is_on else None
@@ -64,7 +88,7 @@ class Snapshotting:
         self._tolerant = {step.number for step in workflow.steps if step.rules.continue_on_error}
         self._recorded_now = 0  # outcomes recorded in this invocation
         self._recorded_then = 0  # how many of them the last snapshot tells of
-        self._completed = 0  # since the last snapshot by number
+        self._completed = 0  # steps and iterations, since the last snapshot by number
         self._running_then: tuple[int, ...] = ()
         self._is_auto_due = False
         self._is_error_due = False
@@ -90,16 +114,30 @@ class Snapshotting:
         if record.snapshots:
             self._hear(record, record.attempts[-1].number if record.attempts else 0)
         self._look_to_the_end(record)
-        notices = self._make_asked(board) if self._asked else ()
+        notices: Sequence[News] = self._make_asked(board) if self._asked else ()
         self._tasks.put(record, self._epoch)
         self._recorded_now += 1
-        if record.is_done:
+        self._last = record
+        if record.is_done or status is Status.RUNNING:  # a step, or an iteration of one that is repeated
             self._completed += 1
             if self._task_interval is not None and self._completed >= self._task_interval:
                 self._is_auto_due = self.is_due = True
+            if self._trees is not None and self.is_due and status is Status.RUNNING:
+                # The next iteration starts at once, and would change what this one left.
+                notices = [*notices, *self.make(board)]
+                self._trees.wait()
         elif status is Status.FAILED and number not in self._tolerant:
             self._is_error_due = self.is_due = True
         return notices
+
+    def keeps_back(self, board: Board) -> bool:
+        """Return whether no step may start now: the files are to be kept as those before it left them."""
+        if self._trees is None or not self._is_on:
+            return False
+        if self._trees.is_looking:
+            return True
+        ending = len(board.committing) + board.is_judging
+        return self._task_interval is not None and self._completed + ending >= self._task_interval
 
     def look(self, hand: InHand, asked: Sequence[str]) -> None:
         """Look at a step that runs: what it printed, and `asked`, the names it gave step_checkpoint so far."""
@@ -200,6 +238,10 @@ class Snapshotting:
             return []
         return self._write([(trigger, "")], statuses, (), status)
 
+    def close(self) -> list[Notice]:
+        """Wait until all files are kept; return what people should know of it."""
+        return [] if self._trees is None else self._trees.close()
+
     def _said_last(self) -> str | None:
         newest = snapshots.newest(self._layout)
         return None if newest is None else snapshots.head(newest).status
@@ -230,8 +272,22 @@ class Snapshotting:
                 continue
             made_id = snapshots.snapshot_id(self._layout, made.number)
             notices.append(SnapshotMade(made_id, made.number, made.path, trigger, name))
+            if self._trees is not None:
+                self._trees.keep(self._to_keep(made.number, trigger, name, document))
             if trigger == "manual":
                 said = f" ({one_line(name)})" if name else ""
                 notices.append(Notice(f"snapshot {made_id} made{said}", level="note"))
         self.busy_s += time.monotonic() - began
         return notices
+
+    def _to_keep(self, number: int, trigger: str, name: str, document: Mapping[str, object]) -> ToKeep:
+        """Return what the message of a commit says of a snapshot: what the snapshot itself says of the run."""
+        last = self._last
+        about = [
+            ("Status", str(document.get("status"))),
+            ("Completed", f"{document.get('completed_tasks')} of {document.get('total_tasks')} steps"),
+            ("Invocation", str(self._epoch)),
+        ]
+        if last is not None and last.iteration:
+            about.append(("Iteration", str(last.iteration)))
+        return ToKeep(number, trigger, name, "" if last is None else last.step.title, tuple(about))

@@ -11,7 +11,7 @@ from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.errors import UsageError, one_line
 from workflow.inspection import choose_run
 
-_NUMBER = re.compile(r"[0-9]{1,9}\Z")
+_NUMBER = re.compile(r"[0-9]{1,18}\Z")
 
 
 class Chosen(NamedTuple):

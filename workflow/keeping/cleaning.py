@@ -19,6 +19,8 @@ from workflow.checkpoint.layout import ARCHIVE_ENDINGS, CheckpointRoot, RunLayou
 from workflow.checkpoint.retention import DAY_S, Facts, Seen, days_text
 from workflow.errors import CheckpointError, NotRecordedError, RunBusyError, UsageError, listed, nearest, one_line
 from workflow.model import CheckpointSettings, RunStatus
+from workflow.session import environment, project_directory
+from workflow.tree_forgetting import KeptTrees
 
 UNREADABLE = "unreadable"
 
@@ -180,9 +182,10 @@ def _carry_out(root: CheckpointRoot, disk: Disk, proposal: Proposal) -> Cleaned:
     abandoned: list[Left] = []
     freed_bytes = 0
     failure: NotRecordedError | None = None
+    trees = KeptTrees(project_directory(), environment())
     for item in proposal.going:
         try:
-            freed = _remove(disk, root.run(item.run_id), item)
+            freed = _remove(disk, root.run(item.run_id), item, trees)
         except (RunBusyError, CheckpointError, upkeep.RunPinnedError) as error:
             if proposal.verb == "delete":
                 raise
@@ -208,6 +211,8 @@ def _carry_out(root: CheckpointRoot, disk: Disk, proposal: Proposal) -> Cleaned:
         freed_bytes += removal.sweep_trash(root, disk) + _remove_leftover_archives(root, disk)
     except NotRecordedError as error:
         failure = failure or error
+    if trees.problem:
+        left.append(Left("git", f"kept files stay there: {trees.problem}"))
     return Cleaned(removed, left, abandoned, freed_bytes, failure)
 
 
@@ -261,11 +266,14 @@ def trimmed_document(layout: RunLayout, numbers: Sequence[int], freed_bytes: int
     return {**said, "freed_bytes": freed_bytes}
 
 
-def _remove(disk: Disk, layout: RunLayout, item: Item) -> int | None:
-    if item.snapshot is not None:
-        there = [entry for entry in snapshots.listed(layout) if entry.number == item.snapshot]
-        return snapshots.remove(disk, layout, there) if there else None
-    return upkeep.take_away(disk, layout, is_archive=item.is_archive)
+def _remove(disk: Disk, layout: RunLayout, item: Item, trees: KeptTrees) -> int | None:
+    if item.snapshot is None:
+        return upkeep.take_away(disk, layout, is_archive=item.is_archive, forget=trees.forget)
+    there = [entry for entry in snapshots.listed(layout) if entry.number == item.snapshot]
+    if not there:
+        return None
+    trees.forget(layout.run_id, {item.snapshot})
+    return snapshots.remove(disk, layout, there)
 
 
 def _remove_leftover_archives(root: CheckpointRoot, disk: Disk) -> int:

@@ -10,6 +10,7 @@ from workflow.checkpoint.layout import CheckpointRoot
 from workflow.checkpoint.records import Document
 from workflow.keeping.choosing import choose
 from workflow.keeping.showing import shown
+from workflow.keeping.tree_comparing import files_between
 from workflow.planning.fingerprint import differences
 
 _HEAD = ("checkpoint_id", "run_id", "trigger", "name", "created", "status", "plan_hash", "epoch")
@@ -29,10 +30,11 @@ TIMES = frozenset({"started_at", "completed_at", "duration_ms", "epoch"})
 
 
 def difference(root: CheckpointRoot, first: str, second: str) -> Document:
-    """Return what differs: of each step, of parameters and of published values. Writes nothing.
+    """Return what differs: of each step, of parameters, of published values and of kept files. Writes nothing.
 
     `steps` are in order, by label, only those that differ; `changes` of each map a key to what it is in `a` and `b`,
     and `inputs` say in words what went in differently, where both states tell. `is_same` leaves times out of account.
+    `files` are those of the work tree, None where they are not kept for both.
     Raises CheckpointError, UsageError.
     """
     a, b = shown(root, first).document, shown(root, second).document
@@ -55,7 +57,8 @@ def difference(root: CheckpointRoot, first: str, second: str) -> Document:
     values = _pairs(_environment(a, "shared_state"), _environment(b, "shared_state"))
     parameters = _pairs(_environment(a, "mission_variables"), _environment(b, "mission_variables"))
     definition = {"a": a.get("plan_hash"), "b": b.get("plan_hash"), "is_same": a.get("plan_hash") == b.get("plan_hash")}
-    is_same = not values and not parameters and all(it["changes"].keys() <= TIMES for it in steps)
+    files = files_between(first, second)
+    is_same = not files and not values and not parameters and all(it["changes"].keys() <= TIMES for it in steps)
     return {
         "a": {key: a.get(key) for key in _HEAD},
         "b": {key: b.get(key) for key in _HEAD},
@@ -64,6 +67,7 @@ def difference(root: CheckpointRoot, first: str, second: str) -> Document:
         "steps": steps,
         "parameters": parameters,
         "values": values,
+        "files": files,
     }
 
 

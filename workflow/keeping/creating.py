@@ -6,17 +6,19 @@ from typing import Any
 
 from workflow.auditing import audited
 from workflow.checkpoint import durable, snapshots
-from workflow.checkpoint.layout import CheckpointRoot
+from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph
-from workflow.errors import UsageError, one_line
+from workflow.errors import UsageError, WorkflowError, one_line
 from workflow.inspection import choose_run, definition_of
+from workflow.model import Workflow
 from workflow.planning.present import present
 from workflow.session import environment, user_name
 
 
-def create(root: CheckpointRoot, run_id: str | None, name: str) -> dict[str, Any]:
+def create(root: CheckpointRoot, run_id: str | None, name: str, *, keeps_files: bool = True) -> dict[str, Any]:
     """Make a snapshot of a run, or of the newest one, by its markers and states; return what was made.
 
+    Where the run keeps the files of the work tree, they are kept with it; `problem` says why they are not, or None.
     Needs no lock of the run and no word with its runner. Durable on return.
     Raises CheckpointError, UsageError, NotRecordedError.
     """
@@ -49,6 +51,9 @@ def create(root: CheckpointRoot, run_id: str | None, name: str) -> dict[str, Any
             noted["checkpoint"] = snapshots.snapshot_id(layout, made.number)
     finally:
         disk.close()
+    problem = None
+    if keeps_files and workflow.git.enabled:
+        problem = _keep_files(root, layout, workflow, made.number, name, document)
     return {
         "checkpoint_id": snapshots.snapshot_id(layout, made.number),
         "run_id": layout.run_id,
@@ -59,4 +64,22 @@ def create(root: CheckpointRoot, run_id: str | None, name: str) -> dict[str, Any
         "status": document["status"],
         "completed_tasks": document["completed_tasks"],
         "total_tasks": document["total_tasks"],
+        "problem": problem,
     }
+
+
+def _keep_files(
+    root: CheckpointRoot, layout: RunLayout, workflow: Workflow, number: int, name: str, document: dict[str, Any]
+) -> str | None:
+    """Commit the files of the work tree for a snapshot; return what kept it from that."""
+    from workflow.tree_checkpoints import keep_now
+
+    about = (
+        ("Status", str(document["status"])),
+        ("Completed", f"{document['completed_tasks']} of {document['total_tasks']} steps"),
+    )
+    try:
+        keep_now(root, layout, workflow, environment(), number=number, name=name, about=about)
+    except WorkflowError as error:
+        return f"no git checkpoint was made: {error.message}"
+    return None

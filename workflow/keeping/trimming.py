@@ -10,7 +10,8 @@ from workflow.auditing import audited
 from workflow.checkpoint import durable, locks, records, snapshots
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.snapshots import Entry, Head
-from workflow.session import environment
+from workflow.session import environment, project_directory
+from workflow.tree_forgetting import KeptTrees
 from workflow.upkeep import RunPinnedError
 
 # What holds when neither an age nor a number is given.
@@ -50,6 +51,7 @@ def trim(layout: RunLayout, older_than_s: float | None, keep: int | None, is_dry
             return told
         root = CheckpointRoot(os.path.dirname(layout.path))
         with audited(root, disk, "prune", layout.run_id, is_destructive=True, snapshots=told.removed):
+            KeptTrees(project_directory(), environment()).forget(layout.run_id, {entry.number for entry in chosen})
             return told._replace(freed_bytes=snapshots.remove(disk, layout, chosen))
     finally:
         disk.close()

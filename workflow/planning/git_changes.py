@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
+from workflow.checkpoint import git
 from workflow.errors import UsageError, one_line
 from workflow.model import Reason, Step
 from workflow.planning import globs
 from workflow.planning.evidence import Evidence, Success, place_of
 
-# Whatever a repository's configuration names to be run at such times is not run; nothing is refreshed on disk.
-_CALM = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false")
-# And it looks closely, whatever the configuration lets it overlook.
+# It looks closely, whatever the configuration lets it overlook.
 _CLOSE = ("core.trustctime=true", "core.checkStat=default", "core.fileMode=true", "core.ignoreStat=false")
-_EXACT = (*_CALM, *(word for setting in _CLOSE for word in ("-c", setting)))
+_EXACT = tuple(word for setting in _CLOSE for word in ("-c", setting))
 # As git's modes of files begin; those of links and submodules do not.
 _FILE = "100"
 
@@ -129,16 +128,18 @@ def not_of_files(reasons: Sequence[Reason], success: Success) -> list[Reason]:
     return rest
 
 
-def unchanged_since(project: str, base: str) -> Unchanged:
+def unchanged_since(project: str, base: str, environ: Mapping[str, str]) -> Unchanged:
     """Ask git. Raises UsageError: no git, no work tree, no such revision."""
-    top = _git(project, "rev-parse", "--show-toplevel").decode("utf-8", "surrogateescape").rstrip("\n")
-    commit = _git(project, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}", base=base)
+    env = git.clean_environment(environ)
+    ask = partial(_git, env, ())
+    top = ask(project, "rev-parse", "--show-toplevel").decode("utf-8", "surrogateescape").removesuffix("\n")
+    commit = ask(project, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}", base=base)
     revision = commit.decode("ascii").strip()
     diff = ("diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--name-only", "-z", revision, "--")
-    kinds = dict(_tree(_git(top, "ls-tree", "-r", "-z", revision)))
-    changed = _names(_git(top, *diff))
+    kinds = dict(_tree(ask(top, "ls-tree", "-r", "-z", revision)))
+    changed = _names(_git(env, git.without_filters(top, env), top, *diff))
     # Files that the index was told to take for unchanged: nothing is known of them.
-    marked = _names(_git(top, "ls-files", "-v", "-z"))
+    marked = _names(ask(top, "ls-files", "-v", "-z"))
     doubtful = changed | {name[2:] for name in marked if name[0].islower() or name[0] == "S"}
     start = os.path.realpath(top)
     other = {name: os.path.join(start, name) for name in sorted(doubtful & kinds.keys())}
@@ -163,23 +164,18 @@ def _tree(data: bytes) -> Iterator[tuple[str, str]]:
             yield os.fsdecode(name), about.partition(b" ")[0].decode("ascii")
 
 
-def _git(directory: str, *words: str, base: str | None = None) -> bytes:
+def _git(
+    env: Mapping[str, str], settings: Sequence[str], directory: str, *words: str, base: str | None = None
+) -> bytes:
     try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", *_EXACT, "-C", directory, *words],
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except OSError as error:
+        return git.call((*git.CALM, *_EXACT, *settings, *words), cwd=directory, env=env)
+    except git.NoWorkTreeError as error:
         raise UsageError(
-            f"changes: git needs git, and it cannot be started ({error.strerror})",
+            f"changes: git needs git: {error.message}",
             help="install git, or leave out --changed-since and `changes: git`",
         ) from error
-    if done.returncode == 0:
-        return done.stdout
-    if base is not None:
-        name = one_line(base) or "of an empty name"
-        raise UsageError(f"git knows no revision {name}", help="name a commit, a branch or a tag")
-    said = one_line(done.stderr.decode("utf-8", "replace").strip().partition("\n")[0])
-    raise UsageError(f"changes: git: {said or 'git failed'}", help="it works inside the work tree of a repository")
+    except git.GitError as error:
+        if base is not None:
+            name = one_line(base) or "of an empty name"
+            raise UsageError(f"git knows no revision {name}", help="name a commit, a branch or a tag") from error
+        raise UsageError(f"changes: {error.message}", help="it works inside the work tree of a repository") from error

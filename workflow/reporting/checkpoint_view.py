@@ -129,9 +129,26 @@ def difference_text(document: Mapping[str, Any], *, colour: bool) -> str:
         for it in document[key]:
             before, after = ("(none)" if it[side] is None else _short(it[side]) for side in ("a", "b"))
             lines.append(f"{word} {one_line(str(it['name']))}: {before} -> {after}")
+    lines += _files(document["files"])
     if document["is_same"]:
         lines.append("the same but for times" if document["steps"] else "no difference")
     return "\n".join(lines)
+
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~", "renamed": ">"}
+_MOST_FILES = 100
+
+
+def _files(files: Sequence[Mapping[str, Any]] | None) -> Iterator[str]:
+    """Yield what differs in the work tree; nothing where that is not known."""
+    if files is None:
+        return
+    yield f"files: {count(len(files), 'file')} changed" if files else "files: the same"
+    for it in files[:_MOST_FILES]:
+        before = f"{one_line(it['before'])} -> " if it["before"] is not None else ""
+        yield f"  {_SIGNS[it['change']]} {before}{one_line(it['path'])}"
+    if len(files) > _MOST_FILES:
+        yield f"  and {len(files) - _MOST_FILES:,} more"
 
 
 def _step_difference(step: Mapping[str, Any], palette: Palette) -> Iterator[str]:

@@ -1,0 +1,97 @@
+"""`workflow checkpoint restore RUN@N`, `push`, `fetch`: the files of the work tree that are kept with snapshots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from workflow.cli.answering import HELP_NAMES, answering
+from workflow.errors import count, listed, one_line
+from workflow.session import open_root
+
+if TYPE_CHECKING:
+    from workflow.keeping.tree_restoring import Restored
+    from workflow.keeping.tree_sharing import Shared
+
+_WORDS = {"added": "back", "changed": "changed"}
+MOST_SHOWN = 50
+
+
+def restore_files(name: str, paths: tuple[str, ...], checkpoint_dir: str | None, *, is_dry: bool, is_json: bool) -> int:
+    """Bring files of the project back as they were at snapshot `name` (RUN@N)."""
+    from workflow.keeping.tree_restoring import restore
+
+    done = restore(open_root(checkpoint_dir), name, paths, is_dry=is_dry)
+    if is_json:
+        from workflow.cli.printing import print_json
+
+        print_json(done.document())
+        return 0
+    from workflow.cli.printing import print_text
+
+    print_text("\n".join(_restored_lines(done)))
+    return 0
+
+
+def _restored_lines(done: Restored) -> list[str]:
+    lines = []
+    for path, change in done.restored[:MOST_SHOWN]:
+        lines.append(f"  {_WORDS.get(change, change):8} {one_line(path)}")
+    if len(done.restored) > MOST_SHOWN:
+        lines.append(f"  and {len(done.restored) - MOST_SHOWN:,} more")
+    files = count(len(done.restored), "file")
+    if not done.restored:
+        lines.append(f"nothing to restore: every file is as at {done.checkpoint_id}")
+    elif done.is_dry:
+        lines.append(f"would restore {files} as at {done.checkpoint_id}; nothing was written")
+    else:
+        lines.append(f"restored {files} as at {done.checkpoint_id}")
+    if done.left:
+        lines.append(f"left alone, not there at {done.checkpoint_id}: {listed(map(one_line, done.left))}")
+    if done.before is not None:
+        lines.append(f"what was replaced: workflow checkpoint restore {done.before}")
+    return lines
+
+
+@click.command(context_settings=HELP_NAMES)
+@click.argument("remote", metavar="REMOTE")
+@click.argument("names", metavar="[RUN|RUN@N]...", nargs=-1)
+@answering("json", "text")
+def push(remote: str, names: tuple[str, ...], as_json: bool, as_format: str | None, checkpoint_dir: str | None) -> int:
+    """Give kept files of this project to REMOTE, of all runs or of those named. Nothing there is replaced."""
+    from workflow.keeping.tree_sharing import push as push_files
+
+    open_root(checkpoint_dir)
+    return _say_shared(push_files(remote, names), is_json=as_json or as_format == "json")
+
+
+@click.command(context_settings=HELP_NAMES)
+@click.argument("remote", metavar="REMOTE")
+@click.argument("names", metavar="[RUN|RUN@N]...", nargs=-1)
+@answering("json", "text")
+def fetch(remote: str, names: tuple[str, ...], as_json: bool, as_format: str | None, checkpoint_dir: str | None) -> int:
+    """Take kept files from REMOTE, of all runs or of those named. Nothing here is replaced, no file is changed."""
+    from workflow.keeping.tree_sharing import fetch as fetch_files
+
+    open_root(checkpoint_dir)
+    return _say_shared(fetch_files(remote, names), is_json=as_json or as_format == "json")
+
+
+def _say_shared(done: Shared, *, is_json: bool) -> int:
+    """Print what went over; exit code 3 where something under one name is not the same on both sides."""
+    from workflow.errors import EXIT_CHECKPOINT
+
+    if is_json:
+        from workflow.cli.printing import print_json
+
+        print_json(done.document())
+    else:
+        where = "to" if done.verb == "push" else "from"
+        verb = "pushed" if done.verb == "push" else "fetched"
+        known = f", {done.same:,} there already" if done.same else ""
+        named = f": {listed(done.moved)}" if done.moved else ""
+        print(f"{verb} {count(len(done.moved), 'checkpoint')} {where} {one_line(done.remote)}{known}{named}")
+        if done.differing:
+            print(f"not the same on both sides, and left as they are: {listed(done.differing)}")
+    return EXIT_CHECKPOINT if done.differing else 0
