@@ -311,3 +311,13 @@ def test_nothing_that_a_repository_names_is_run(made: Project, tmp_path: Path) -
     assert (made.path / "edited").read_text() != "after\n"
     git(made, "status", check=False)
     assert (tmp_path / "sprung").exists(), "the trap works"
+
+
+def test_files_come_back_where_the_run_itself_is_damaged_or_gone(made: Project) -> None:
+    name = at(made, 1)
+    made.file("edited", "after\n")
+    (made.newest_run / "workflow.json").write_bytes(b"{")
+    result = made.run("checkpoint", "restore", name)
+    assert result.returncode == 0, result.stderr
+    assert (made.path / "edited").read_text() == "before\n"
+    assert "before_restore@" in result.stdout
