@@ -269,7 +269,7 @@ def test_a_remote_that_is_none_names_those_there_are(made: Project) -> None:
 
 
 def test_nothing_that_a_repository_names_is_run(made: Project, tmp_path: Path) -> None:
-    """Hooks, filters, monitors, helpers: in the configuration and in the attributes, for each of the commands."""
+    """Hooks, filters, monitors, programs: in the configuration and in the attributes, for each of the commands."""
     trap = tmp_path / "trap"
     trap.write_text(f'#!/bin/sh\necho "$0 $*" >>{tmp_path}/sprung\ncat\n')
     trap.chmod(0o755)
