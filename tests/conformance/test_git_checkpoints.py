@@ -17,7 +17,7 @@ def iterating(project: Project) -> Project:
     flow = """\
 git: true
 steps:
-  - name: agent
+  - name: rounds
     repeat: {max_iterations: 10}
     run: |
       echo "$WORKFLOW_ITERATION" >>result.txt

@@ -321,3 +321,32 @@ def test_commits_of_a_person_meanwhile_do_not_suffer(appending: Project) -> None
     assert "no git checkpoint" not in (appending.path / "stdout.txt").read_text()
     assert len(numbers(appending)) == 21
     git(appending, "fsck", "--strict")
+
+
+def test_locks_that_a_machine_left_when_it_died_are_in_nobodys_way(appending: Project) -> None:
+    appending.step(1, "exit 3")
+    assert appending.run(*EACH).returncode == 1
+    index_lock = appending.newest_run.parent / "cache/worktree_1/index.lock"
+    index_lock.write_text("")
+    next_number = max(numbers(appending)) + 1
+    ref_lock = appending.path / f".git/refs/workflow/{appending.newest_run.name}/{next_number}.lock"
+    ref_lock.write_text("")
+    others = appending.file(".git/refs/heads/mine.lock", "")
+    appending.step(1)
+    result = appending.run("resume", *EACH, "--force")
+    assert result.returncode == 0
+    assert "no git checkpoint" not in result.stdout + result.stderr
+    assert next_number in numbers(appending)
+    assert not index_lock.exists()
+    assert others.exists(), "that one is not ours"
+
+
+def test_objects_that_were_pruned_meanwhile_are_made_again(appending: Project) -> None:
+    """Our index may know files whose objects went with the last ref that had them."""
+    assert appending.run(*EACH).returncode == 0
+    assert appending.run("checkpoint", "prune", "--force").returncode == 0
+    git(appending, "gc", "-q", "--prune=now")
+    assert appending.run(*EACH).returncode == 0
+    assert len(numbers(appending)) == 4
+    git(appending, "fsck", "--strict", "--connectivity-only")
+    assert kept(appending, 4, "ran.txt").split() == ["00", "01", "02"] * 2

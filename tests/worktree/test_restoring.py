@@ -269,7 +269,7 @@ def test_a_remote_that_is_none_names_those_there_are(made: Project) -> None:
 
 
 def test_nothing_that_a_repository_names_is_run(made: Project, tmp_path: Path) -> None:
-    """Hooks, filters, monitors, helpers: in the configuration and in the attributes, for each of the commands."""
+    """Hooks, filters, monitors, programs: in the configuration and in the attributes, for each of the commands."""
     trap = tmp_path / "trap"
     trap.write_text(f'#!/bin/sh\necho "$0 $*" >>{tmp_path}/sprung\ncat\n')
     trap.chmod(0o755)
@@ -311,3 +311,13 @@ def test_nothing_that_a_repository_names_is_run(made: Project, tmp_path: Path) -
     assert (made.path / "edited").read_text() != "after\n"
     git(made, "status", check=False)
     assert (tmp_path / "sprung").exists(), "the trap works"
+
+
+def test_files_come_back_where_the_run_itself_is_damaged_or_gone(made: Project) -> None:
+    name = at(made, 1)
+    made.file("edited", "after\n")
+    (made.newest_run / "workflow.json").write_bytes(b"{")
+    result = made.run("checkpoint", "restore", name)
+    assert result.returncode == 0, result.stderr
+    assert (made.path / "edited").read_text() == "before\n"
+    assert "before_restore@" in result.stdout

@@ -57,7 +57,7 @@ def restore(root: CheckpointRoot, name: str, paths: Sequence[str], *, is_dry: bo
     kept = found(repository, name)
     wanted = _wanted(repository, project, paths)
     layout = _run_here(root, kept.run_id)
-    settings = GitSettings() if layout is None else definition_of(layout)[0].git
+    settings = _settings(layout)
     guard, outside = guard_of(settings), outside_of(root)
     if not is_dry and layout is not None:
         _refuse_live(layout)
@@ -155,10 +155,23 @@ def _refuse_live(layout: RunLayout) -> None:
 
 
 def _run_here(root: CheckpointRoot, run_id: str) -> RunLayout | None:
-    """Return the run that a commit belongs to; None when it is not here, or is an archive that nothing is added to."""
+    """Return the run that a commit belongs to; None when it is not here, is an archive, or cannot be read.
+
+    Files come back all the same: what there is of the run has no part in that.
+    """
     layout = root.run(run_id)
-    is_there = RUN_ID.match(run_id) is not None and os.path.isfile(layout.definition)
-    return layout if is_there else None
+    if RUN_ID.match(run_id) is None or not os.path.isfile(layout.definition):
+        return None
+    try:
+        definition_of(layout)
+    except CheckpointError:
+        return None
+    return layout
+
+
+def _settings(layout: RunLayout | None) -> GitSettings:
+    """Return within which bounds the run keeps files; the standard ones where it is not here."""
+    return GitSettings() if layout is None else definition_of(layout)[0].git
 
 
 def _keep_present(
