@@ -27,8 +27,14 @@ from tests.crash.recovering import (
 )
 from workflow.checkpoint.layout import LIBRARY
 
-# README, .gitignore, holder, epoch, steps.sh, resume.sh, lib/, workflow.json, checkpoint.json, the state.
-FIRST_MARKER = 10 + len(LIBRARY)
+
+def first_marker(steps: int) -> int:
+    """Return which rename of a run gives the first marker its name, by the number of its scripts.
+
+    README, .gitignore, holder, epoch, steps.sh, resume.sh, lib/, workflow.json, copies, checkpoint.json, the state.
+    """
+    return 10 + len(LIBRARY) + steps
+
 
 OPERATIONS = ("open", "write", "fsync", "rename", "unlink", "mkdir")
 
@@ -80,7 +86,7 @@ def die_and_recover(project: Project, plan: str, steps: int, *words: str) -> boo
 def half_done(project: Project, steps: int) -> None:
     """Leave a run that died with some steps complete and one outcome not committed."""
     project.steps(steps)
-    for index in range(FIRST_MARKER + 2, FIRST_MARKER + 9):
+    for index in range(first_marker(steps) + 2, first_marker(steps) + 9):
         # How often checkpoint.json is written depends on time, so the index of a marker is not fixed.
         assert project.run(env={"WORKFLOW_FAULT": f"rename:{index}:die"}).returncode == KILLED
         wait_for_orphans(project)
@@ -141,9 +147,9 @@ def kill_resume_at(snapshot: Snapshot, points: list[int], moment: str, steps: in
 def test_temporary_files_of_crashes_are_gone_after_the_resume(project: Project) -> None:
     """Case 15: in the run's own directory and in those below it, while its lock is held."""
     project.steps(2)
-    assert project.run(env={"WORKFLOW_FAULT": f"rename:{FIRST_MARKER}:die"}).returncode == KILLED
+    assert project.run(env={"WORKFLOW_FAULT": f"rename:{first_marker(2)}:die"}).returncode == KILLED
     run = project.newest_run
-    for directory in (run, run / "state", run / "lib"):
+    for directory in (run, run / "state", run / "lib", run / "archive"):
         (directory / ".tmp-step_00.complete-0badcafe").write_bytes(b"STEP=0\n")
     assert_recovers(project, 2)
 
@@ -167,7 +173,7 @@ def test_temporary_files_beside_the_runs_are_swept_once_they_are_old(project: Pr
 def test_a_temporary_file_is_never_read_as_a_marker(project: Project) -> None:
     """Case 15: only the name of a marker counts, whatever the bytes."""
     project.steps(2)
-    assert project.run(env={"WORKFLOW_FAULT": f"rename:{FIRST_MARKER}:die"}).returncode == KILLED
+    assert project.run(env={"WORKFLOW_FAULT": f"rename:{first_marker(2)}:die"}).returncode == KILLED
     assert project.run("resume").returncode == 0
     whole = project.newest_run / "step_01.complete"
     whole.rename(project.newest_run / ".tmp-step_01.complete-0badcafe")

@@ -23,7 +23,7 @@ from tests.crash.recovering import (
     wait_for_orphans,
     what_is_left,
 )
-from tests.crash.test_fault_points import FIRST_MARKER, OPERATIONS, operations_of
+from tests.crash.test_fault_points import OPERATIONS, first_marker, operations_of
 from workflow.checkpoint import durable
 from workflow.errors import NotRecordedError
 
@@ -173,7 +173,7 @@ def test_a_run_in_which_every_write_is_short_is_as_any_other(project: Project) -
 def test_a_step_that_ended_before_its_commit_failed_is_not_repeated(project: Project) -> None:
     """Case 7: hours of work are not thrown away because the disk was full when they ended."""
     project.steps(3)
-    result = project.run(env={"WORKFLOW_FAULT": f"rename:{FIRST_MARKER}:ENOSPC:forever"})
+    result = project.run(env={"WORKFLOW_FAULT": f"rename:{first_marker(3)}:ENOSPC:forever"})
     assert result.returncode == NOT_RECORDED
     ended = project.executions
     assert_recovers(project, 3)
