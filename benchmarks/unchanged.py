@@ -1,9 +1,14 @@
-"""A look at steps of which nothing has changed, beside the same look by ninja and GNU make where they are installed."""
+"""A look at steps of which nothing has changed, beside the same look by the tools that are installed.
+
+Those are ninja, GNU make and Task as programs, doit in the interpreter that measures.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import sys
 import time
 
 from measuring import Command, median_excess_s, median_wall_s, take
@@ -20,6 +25,8 @@ def unchanged(bench: Bench) -> None:
     tell(f"{size:,} steps with {size * INPUTS:,} unchanged inputs")
     project = bench.numbered_scripts(1)
     os.makedirs(os.path.join(project, "in"))
+    doit, task = ["def task_all():"], ["version: '3'", "tasks:", "  default:", "    deps:"]
+    task += [f"      - s{number}" for number in range(size)]
     flow, ninja, make = ["name: unchanged", "steps:"], [], [f"all: {' '.join(f'o{it}' for it in range(size))}"]
     for number in range(size):
         names = [f"in/{number}_{at}" for at in range(INPUTS)]
@@ -29,8 +36,11 @@ def unchanged(bench: Bench) -> None:
         command = f"cat {' '.join(names)} >o{number}"
         flow.append(f"  - {{name: s{number}, inputs: [{', '.join(names)}], outputs: [o{number}], run: '{command}'}}")
         ninja.append(f"rule r{number}\n command = {command}\nbuild o{number}: r{number} {' '.join(names)}")
+        doit.append(f"    yield dict(name='s{number}', file_dep={names}, targets=['o{number}'], actions=['{command}'])")
+        task.append(f"  s{number}: {{sources: {names}, generates: [o{number}], cmds: ['{command}']}}")
         make.append(f"o{number}: {' '.join(names)}\n\t{command}")
-    for name, lines in (("workflow.yaml", flow), ("build.ninja", ninja), ("Makefile", make)):
+    texts = {"workflow.yaml": flow, "build.ninja": ninja, "Makefile": make, "dodo.py": doit, "Taskfile.yml": task}
+    for name, lines in texts.items():
         with open(os.path.join(project, name), "w", encoding="ascii") as file:
             file.write("\n".join(lines) + "\n")
     source = ("workflow.yaml",)
@@ -40,8 +50,10 @@ def unchanged(bench: Bench) -> None:
     }
     run = Command(bench.workflow("run", *source, "--smart"), project)
     take(run, bench.environment, bench.said)
-    for peer, argv in (("ninja", ["ninja"]), ("make", ["make", "-s"])):
-        if shutil.which(peer) is None:
+    peers = {"ninja": ["ninja"], "make": ["make", "-s"], "task": ["task", "--silent"]}
+    peers["doit"] = [sys.executable, "-m", "doit", "-v0"]
+    for peer, argv in peers.items():
+        if (importlib.util.find_spec(peer) if argv[0] == sys.executable else shutil.which(peer)) is None:
             tell(f"{peer} is not installed: left out")
             continue
         commands[peer] = Command(argv, project)
@@ -52,7 +64,7 @@ def unchanged(bench: Bench) -> None:
     taken = bench.measure(f"unchanged {size}", commands, bench.rounds)
     above_s = median_excess_s(taken["plan"], taken["start-up"])
     bench.add(f"plan --smart above start-up, {size:,} steps unchanged", above_s, "s")
-    for peer in ("ninja", "make"):
+    for peer in peers:
         if peer in taken:
             peer_s = median_wall_s(taken[peer])
             target = TARGET_NINJA if peer == "ninja" and size >= 1_000 else None
