@@ -66,7 +66,6 @@ def test_everything_a_person_does_to_a_run_has_its_line(project: Project) -> Non
         (("checkpoint", "create", run_id), "create"),
         (("checkpoint", "pin", run_id, "--note", "keep"), "pin"),
         (("checkpoint", "pin", run_id, "--off"), "pin"),
-        (("checkpoint", "repair", run_id), "repair"),
         (("checkpoint", "export", run_id, "--out", "x.tar.gz"), "export"),
         (("checkpoint", "import", "x.tar.gz", "--as-new"), "import"),
         (("checkpoint", "prune", run_id, "--keep", "1", "--yes"), "prune"),
@@ -79,6 +78,19 @@ def test_everything_a_person_does_to_a_run_has_its_line(project: Project) -> Non
         last = entries(project)[-1]
         assert (last["operation"], last["outcome"], last["by"]) == (noted, "done", "ada"), words
         assert len(entries(project)) > before
+
+
+def test_a_repair_is_told_where_it_did_something(project: Project) -> None:
+    project.steps(1)
+    assert project.run().returncode == 0
+    before = log(project).read_bytes()
+    assert project.run("checkpoint", "repair").returncode == 0
+    assert log(project).read_bytes() == before
+    (project.newest_run / "checkpoint.json").write_text("{")
+    assert project.run("checkpoint", "repair").returncode == 0
+    last = entries(project)[-1]
+    assert (last["operation"], last["outcome"]) == ("repair", "done")
+    assert last["actions"] >= 1
 
 
 def test_a_removal_is_told_before_and_after_with_each_run_by_its_name(project: Project) -> None:

@@ -68,6 +68,8 @@ def repaired(root: CheckpointRoot, name: str | None, *, is_dry: bool) -> Documen
         with contextlib.closing(open_disk(layout)) as disk, audited(root, disk, "repair", layout.run_id) as about:
             done = _repaired(root, layout, is_dry=False)
             about |= {"actions": len(done["actions"]), "left": len(done["left"])}
+            if not done["actions"]:
+                about["outcome"] = ""
             return done
     finally:
         lock.release()
