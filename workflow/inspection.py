@@ -13,7 +13,8 @@ from workflow.checkpoint.records import StepRecord
 from workflow.definition import graph, loader, resolved
 from workflow.errors import CheckpointError, UsageError, listed, one_line
 from workflow.model import Attempt, Failure, Reason, Status, Step, Workflow
-from workflow.opening import Options, checkpoint_root, open_run, resume_command
+from workflow.opening import checkpoint_root, open_run, resume_command
+from workflow.options import Options
 from workflow.planning import documents, writers
 from workflow.planning.decision import decide
 from workflow.planning.explanation import evidence_document

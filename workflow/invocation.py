@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from workflow import errors, expiry
-from workflow.checkpoint import audit, durable, history, locks, packed, records, store
+from workflow.checkpoint import durable, history, locks, packed, records, store
 from workflow.checkpoint.audit import RunAudit
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.master import MasterFacts, MasterWriter
@@ -22,9 +22,10 @@ from workflow.checkpoint.seal import why_broken
 from workflow.definition import resolved
 from workflow.definition.files import shown_path
 from workflow.errors import NotRecordedError, WorkflowError
-from workflow.events import Event, LogsMoving, Notice, Observer, RunFinished, RunStarted, StepFinished
+from workflow.events import Event, Notice, Observer, RunFinished, RunStarted, StepFinished
 from workflow.model import Choice, Decision, RunStatus, Status, Workflow
-from workflow.opening import DEFAULT_DIRECTORY, Opened, Options, resume_command
+from workflow.opening import DEFAULT_DIRECTORY, Opened, resume_command
+from workflow.options import Options
 from workflow.planning.decision import decide
 from workflow.planning.held_outputs import hold_outputs
 from workflow.planning.outcome import is_left_failed, run_status, with_past
@@ -91,7 +92,7 @@ class Invocation:
         self.workflow = opened.workflow
         self.layout = layout
         self.disk = disk
-        self.durations = _Durations()
+        self.durations = history.Durations()
         self.observers = [*observers, self.durations]
         self.audit: RunAudit | None = None
         if opened.workflow.checkpoints.enabled:
@@ -408,17 +409,9 @@ class Invocation:
             forget=KeptTrees(self.workflow.project, self.around.environ).forget,
         )
         if is_completed and settings.compress and not self.is_unwanted:
-            from workflow.packing import pack_finished
+            from workflow.packing import pack_at_end
 
-            self.tell(LogsMoving())
-            notice = pack_finished(self.layout, self.workflow, self.disk)
-            if notice is not None:
-                self.tell(notice)
-            outcome, about = ("done", {}) if notice is None else ("failed", {"error": notice.message})
-            run_id, user = self.layout.run_id, self.around.user
-            audit.note(
-                self.opened.root, self.disk, "compress", outcome, by=user, run_id=run_id, sync=False, about=about
-            )
+            pack_at_end(self.opened.root, self.layout, self.workflow, self.disk, self.tell, user=self.around.user)
 
     def _help_of(self, error: WorkflowError) -> str:
         if self.workflow.checkpoints.enabled:
@@ -433,17 +426,6 @@ class Invocation:
         if not self.workflow.checkpoints.enabled or not is_left:
             return ""
         return resume_command(self.opened.root, self.around.project_directory, self.layout.run_id)
-
-
-class _Durations:
-    """Collects how long completed steps took, for what the next run may expect."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def on_event(self, event: Event) -> None:
-        if isinstance(event, StepFinished) and event.status is Status.SUCCEEDED:
-            self.seconds[event.step.name] = event.duration_s
 
 
 def _jobs(options: Options, workflow: Workflow) -> int:

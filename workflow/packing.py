@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from workflow import __version__
-from workflow.checkpoint import archive, locks, records, removal, store, streams
+from workflow.checkpoint import archive, audit, locks, records, removal, store, streams
 from workflow.checkpoint.archive_format import COMPRESSED, Manifest
 from workflow.checkpoint.compression import GZIP_ENDING
 from workflow.checkpoint.durable import Disk
-from workflow.checkpoint.layout import RunLayout
+from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph
 from workflow.errors import RunBusyError, WorkflowError
-from workflow.events import Notice
+from workflow.events import Event, LogsMoving, Notice
 from workflow.model import Workflow
 from workflow.planning import documents
 
@@ -128,3 +129,21 @@ def pack_finished(layout: RunLayout, workflow: Workflow, disk: Disk) -> Notice |
             f"{layout.run_id} was not compressed: {message}", f"later: workflow checkpoint compress {layout.run_id}"
         )
     return None
+
+
+def pack_at_end(
+    root: CheckpointRoot,
+    layout: RunLayout,
+    workflow: Workflow,
+    disk: Disk,
+    tell: Callable[[Event], None],
+    *,
+    user: str,
+) -> None:
+    """Pack a run that has just completed, say so and note it; what goes wrong is a warning, and the run stays."""
+    tell(LogsMoving())
+    notice = pack_finished(layout, workflow, disk)
+    if notice is not None:
+        tell(notice)
+    outcome, about = ("done", {}) if notice is None else ("failed", {"error": notice.message})
+    audit.note(root, disk, "compress", outcome, by=user, run_id=layout.run_id, sync=False, about=about)

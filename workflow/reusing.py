@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import CheckpointRoot
 from workflow.model import Choice, Decision, Workflow
-from workflow.opening import Opened, Options
+from workflow.opening import Opened
+from workflow.options import Options
 from workflow.planning.foresight import is_open
 from workflow.planning.ledger import forget, name_of
 from workflow.planning.world import World

@@ -18,7 +18,8 @@ from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.errors import UsageError, WorkflowError, printable
 from workflow.events import Observer
 from workflow.invocation import Invocation, Surroundings
-from workflow.opening import NEWEST, Opened, Options, checkpoint_root, open_run
+from workflow.opening import Opened, checkpoint_root, open_run
+from workflow.options import NEWEST, Options
 from workflow.reusing import is_smart, world_of
 from workflow.tree_forgetting import KeptTrees
 

@@ -14,7 +14,7 @@ FLOORS = (
     ("definition", "checkpoint", "plugins"),
     ("planning",),
     ("execution", "reporting"),
-    ("in_force",),
+    ("in_force", "options"),
     ("rerunning",),
     ("opening",),  # session is the composition root in fifteen files, each resting on those before it
     ("upkeep",),

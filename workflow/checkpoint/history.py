@@ -14,6 +14,8 @@ from typing import Any
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import CheckpointRoot
 from workflow.errors import NotRecordedError
+from workflow.events import Event, StepFinished
+from workflow.model import Status
 
 KEPT = 5
 MOST_LINES_READ = 20
@@ -73,3 +75,14 @@ def _durations(line: bytes, workflow_name: str) -> dict[str, float]:
         return {str(name): float(seconds) for name, seconds in document["seconds"].items()}
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):  # torn, or not ours: the rest may be
         return {}
+
+
+class Durations:
+    """Collects how long completed steps took, for what the next run may expect."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, StepFinished) and event.status is Status.SUCCEEDED:
+            self.seconds[event.step.name] = event.duration_s

@@ -8,7 +8,7 @@ import click
 
 from workflow.cli.answering import HELP_NAMES, answering
 from workflow.errors import printable
-from workflow.opening import Options
+from workflow.options import Options
 
 
 @click.command(context_settings=HELP_NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 
 from workflow import errors
@@ -12,6 +13,14 @@ from workflow.execution.executor import Executor
 from workflow.execution.in_hand import InHand
 from workflow.execution.inbox import Inbox
 from workflow.model import LEGAL_MOVES, Attempt, Status
+
+
+class Idle(enum.Enum):
+    """How it goes on when nothing runs: AGAIN (something may start now), WAIT (for a time, a lock), or END."""
+
+    AGAIN = "again"
+    WAIT = "wait"
+    END = "end"
 
 
 class Board:

@@ -9,8 +9,8 @@ from workflow.checkpoint import commits
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import RunningNote, StepRecord
 from workflow.errors import InvariantError, NotRecordedError, WorkflowError, one_line
-from workflow.events import Notice, StepFinished, StepStarted, StepWaiting
-from workflow.execution import in_hand
+from workflow.events import Notice, StepFinished, StepProgress, StepStarted, StepWaiting
+from workflow.execution import in_hand, ladder, outcome
 from workflow.execution.approvals import Approvals
 from workflow.execution.board import Board
 from workflow.execution.budget import Budget
@@ -303,6 +303,19 @@ class Course:
         self._slots.give_back(step)
         self._executor.free(hand.worker)
         return True
+
+    def look_at(self, hand: InHand, now: float) -> Sequence[str]:
+        """Hold a step that runs to its limits, and tell how far it says it is; return the snapshots it asked for."""
+        if hand.ladder.next_at is not None and now >= hand.ladder.next_at:
+            self._board.climb(hand, hand.ladder.rung + 1, hand.why_ended)
+        elif hand.ladder.rung == 0 and hand.deadline is not None and now >= hand.deadline:
+            self._board.climb(hand, ladder.TERMINATE, in_hand.LIMIT)
+        self._executor.keep_log_small(hand.step)
+        told = outcome.said(self._layout, hand.step.number)
+        if told.progress is not None and told.progress != hand.progress:
+            hand.progress = told.progress
+            self._teller.tell(StepProgress(hand.step, *told.progress))
+        return told.snapshots
 
     def settle(self, hand: InHand, exit_code: int | None) -> None:
         """Say what an attempt or a test that ended amounts to, and go on. None: nobody knows how it ended."""

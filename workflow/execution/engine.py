@@ -6,7 +6,6 @@ step is done before its marker is durable. A resumed run is an ordinary run that
 
 from __future__ import annotations
 
-import enum
 import time
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
@@ -16,10 +15,10 @@ from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.master import MasterWriter
 from workflow.checkpoint.records import StepRecord
 from workflow.errors import InvariantError, NotRecordedError, WorkflowError
-from workflow.events import Interrupted, Notice, Observer, StepFinished, StepIterated, StepProgress, StepWaiting, Tick
+from workflow.events import Interrupted, Notice, Observer, StepFinished, StepIterated, StepWaiting, Tick
 from workflow.execution import in_hand, ladder, outcome
 from workflow.execution.approvals import Approvals
-from workflow.execution.board import Board
+from workflow.execution.board import Board, Idle
 from workflow.execution.budget import Budget
 from workflow.execution.committer import CommitFailed, Committed, Committer
 from workflow.execution.course import Course
@@ -42,14 +41,6 @@ SLOW_LOOK_S = 1.0
 MOST_REUSED = 500
 LONGEST_WAIT_S = 315360000.0
 _UNRUN = {Choice.BYPASS: Status.BYPASSED, Choice.REUSE: Status.REUSED, Choice.SKIP: Status.SKIPPED}
-
-
-class Idle(enum.Enum):
-    """How it goes on when nothing runs: AGAIN (something may start now), WAIT (for a time, a lock), or END."""
-
-    AGAIN = "again"
-    WAIT = "wait"
-    END = "end"
 
 
 class Engine:
@@ -77,8 +68,7 @@ class Engine:
         hooks: Gate | None = None,
         keep_going: bool = False,
     ) -> None:
-        """`recorded`: what is known of earlier runs of steps; `keep` makes copies of files they name; `reuse` looks at
-        steps; `keep_going`: past a failure."""
+        """`recorded`: what is known of earlier runs; `keep` makes copies of files; `keep_going`: past a failure."""
         self._workflow = workflow
         self._layout = layout
         self._inbox = inbox
@@ -415,16 +405,7 @@ class Engine:
             self._tell(Notice(f"the run is out of time (limit {limit}); stopping"))
             board.climb_all(ladder.TERMINATE, in_hand.LIMIT)
         for hand in board.in_hand.values():
-            if hand.ladder.next_at is not None and now >= hand.ladder.next_at:
-                board.climb(hand, hand.ladder.rung + 1, hand.why_ended)
-            elif hand.ladder.rung == 0 and hand.deadline is not None and now >= hand.deadline:
-                board.climb(hand, ladder.TERMINATE, in_hand.LIMIT)
-            self._executor.keep_log_small(hand.step)
-            said = outcome.said(self._layout, hand.step.number)
-            self._snapshots.look(hand, said.snapshots)
-            if said.progress is not None and said.progress != hand.progress:
-                hand.progress = said.progress
-                self._tell(StepProgress(hand.step, *said.progress))
+            self._snapshots.look(hand, self._course.look_at(hand, now))
         self._snapshots.on_tick(now, list(board.in_hand))
         self._executor.reap()
         for step in self._approvals.answered(now):
