@@ -11,9 +11,10 @@ from workflow.checkpoint import approval, commits, durable, locks, packed, recor
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.records import StepRecord
 from workflow.definition import graph, loader, resolved
+from workflow.definition.named_step import step_number
 from workflow.errors import CheckpointError, UsageError, listed, one_line
 from workflow.model import Attempt, Failure, Reason, Status, Step, Workflow
-from workflow.opening import Options, checkpoint_root, open_run, resume_command, step_number
+from workflow.opening import Options, checkpoint_root, open_run, resume_command
 from workflow.planning import documents, writers
 from workflow.planning.decision import decide
 from workflow.planning.explanation import evidence_document

@@ -7,17 +7,21 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from workflow.checkpoint import durable, locks, packed, records, snapshots, store
 from workflow.checkpoint.ahead import Ahead
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
-from workflow.errors import CheckpointError, UsageError, listed, nearest, one_line
+from workflow.definition.named_step import step_number
+from workflow.errors import CheckpointError, UsageError, one_line
 from workflow.events import Notice
 from workflow.in_force import Flags, directory_in, in_force, policy_of, refuse_unkept
 from workflow.model import RunStatus, Status, Workflow
 from workflow.planning.decision import Request
+
+if TYPE_CHECKING:
+    from workflow.definition.built import Built
 
 NEWEST = ""
 DEFAULT_DIRECTORY = ".checkpoints"
@@ -29,7 +33,8 @@ class Options(NamedTuple):
     Steps are named by number or name, as people typed them. `jobs` None: what the definition says, else what the
     machine has; `is_parallel` False: one at a time. `must_resume`: nothing to resume is
     an error instead of a new run. `is_recorded` False: nothing of the run is kept. `is_trusted`: an imported run may
-    be carried on. `policy` is a file that changes the definition. What is said of snapshots here wins over both
+    be carried on. `policy` is a file that changes the definition. `built` is a definition out of a program, instead of
+    `source`; `run_name` is what the run goes by, too. What is said of snapshots here wins over both
     (None: as they say; 0: none).
     """
 
@@ -61,6 +66,8 @@ class Options(NamedTuple):
     extra_environment: Mapping[str, str] = {}
     checkpoint_dir: str | None = None
     command: str = "workflow run"
+    built: Built | None = None
+    run_name: str = ""
 
 
 class Opened(NamedTuple):
@@ -84,6 +91,7 @@ class Opened(NamedTuple):
     ahead: Ahead | None = None
     lock: locks.RunLock | None = None
     snapshot: records.Document | None = None
+    built: Built | None = None
 
 
 def checkpoint_root(
@@ -172,7 +180,7 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
 
 
 def _new(options: Options, project: str, environ: Mapping[str, str], notices: list[Notice]) -> Opened:
-    workflow = loader.load(project, options.source, params=options.params, policy=options.policy)
+    workflow = loader.load(project, options.source, params=options.params, policy=options.policy, built=options.built)
     effective = in_force(workflow, _flags(options), environ)
     if not options.force and options.resume is not None:
         refuse_unkept(effective)
@@ -212,11 +220,13 @@ def _resumed(
     stored = stored or store.read_definition(layout)
     project = project_of(layout, root, project, stored, notices)
     source = options.source if options.source is not None else _source_of(stored, project)
-    if options.source is None and source is not None and not os.path.lexists(source):
+    if options.built is None and options.source is None:
+        options = options._replace(built=loader.kept(stored.get("built")))
+    if options.built is None and options.source is None and source is not None and not os.path.lexists(source):
         raise _definition_absent(layout, root, project, source)
     params = {**(stored.get("params") or {}), **options.params}
     policy = policy_of(options.policy, stored.get("policy_file"), project)
-    workflow = loader.load(project, source, params=params, policy=policy)
+    workflow = loader.load(project, source, params=params, policy=policy, built=options.built)
     effective = in_force(workflow, _flags(options), environ)
     refuse_unkept(effective)
     workflow = dataclasses.replace(workflow, checkpoints=effective.settings)
@@ -282,7 +292,7 @@ def _opened(
             f"--from-step {one_line(options.from_step or '')} comes after --until {one_line(options.until or '')}",
             help="swap them",
         )
-    return Opened(root, layout, workflow, order, request, stored, notices, options.params)
+    return Opened(root, layout, workflow, order, request, stored, notices, options.params, built=options.built)
 
 
 def _choose(
@@ -415,28 +425,3 @@ def _source_of(stored: records.Document, project: str) -> str | None:
         return None
     inside = os.path.relpath(source, recorded)
     return source if inside.startswith(os.pardir) else os.path.join(project, inside)
-
-
-def step_number(workflow: Workflow, name: str) -> int:
-    """Return the number of the step that a person named: `5`, `05`, `step_05`, or its name. Raises UsageError."""
-    for step in workflow.steps:
-        if step.name == name:
-            return step.number
-    for step in workflow.steps:
-        script = os.path.basename(step.script or "")
-        if name and name in (script, os.path.splitext(script)[0], step.title):
-            return step.number
-    digits = name.removeprefix("step_")
-    # ASCII only, and not beyond what can be a number: int() takes more than that, or raises.
-    if digits.isascii() and digits.isdigit() and len(digits) < 20:
-        for step in workflow.steps:
-            if step.number == int(digits):
-                return step.number
-    titles = [step.title for step in workflow.steps]
-    like = nearest(name, [step.name for step in workflow.steps])
-    raise UsageError(
-        f"there is no step {one_line(name[:80])}" if name else "a step is named by its number or its name",
-        help=f"did you mean {one_line(like)}?"
-        if like
-        else f"steps there are: {listed(one_line(title) for title in titles)}",
-    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from workflow.opening import Options, open_run, step_number
+from workflow.definition.named_step import step_number
+from workflow.opening import Options, open_run
 from workflow.planning.decision import decide
 from workflow.planning.explanation import explanation
 from workflow.planning.foresight import foresee
