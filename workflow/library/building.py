@@ -248,9 +248,10 @@ class Workflow:
         """Carry on; what is complete is not run again. Return how that ended.
 
         `checkpoint_id` is a checkpoint (`RUN@N`), a run, or the name it was given; None: the newest run of this
-        workflow that is not complete. A checkpoint that is not the latest goes back to it: what came after runs again. Raises
-        CheckpointNotFoundError, StepNotFoundError (a completed step is not in this workflow), NoCheckpointerError, and
-        as `run` does.
+        workflow that is not complete. A checkpoint that is not the latest goes back to it: what came after runs again.
+
+        Raises CheckpointNotFoundError, StepNotFoundError (a completed step is not in this workflow),
+        NoCheckpointerError, and as `run` does.
         """
         return self._running("resume", words, checkpoint_id, "").wait()
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from blake3 import blake3
 
-from workflow.checkpoint.layout import RUN_ID
+from workflow.checkpoint import store
+from workflow.checkpoint.layout import RUN_ID, CheckpointRoot
+from workflow.checkpoint.temporary import make_private_directory, remove_private_directory
 from workflow.definition.options import duration_s
 from workflow.errors import (
     CheckpointError,
@@ -25,9 +28,11 @@ from workflow.library.sqlite_store import SqliteStore
 from workflow.library.stores import MemoryStore, StateStore, Stored
 from workflow.library.talking import Keeping, Restored, Save
 from workflow.opening import Options
+from workflow.session import environment
 
 Interval = float | str | None
 STANDARD_INTERVAL = "5m"
+TEMPORARY = "workflow-kept-"
 
 
 class Checkpoint(NamedTuple):
@@ -85,14 +90,12 @@ class Checkpointer:
         self.store = store
         self.max_checkpoints = max_checkpoints
         self._directory = "" if working_directory is None else os.path.abspath(os.fspath(working_directory))
-        self.keeping = Keeping(
-            auto_save and save_after_step,
-            auto_save and save_before_step,
-            interval_in_s(save_interval) if auto_save else None,
-            auto_save,
-            self._directory,
-        )
-        self._trimming = threading.Lock()
+        self._after_step = auto_save and save_after_step
+        self._before_step = auto_save and save_before_step
+        self._interval_s = interval_in_s(save_interval) if auto_save else None
+        self._is_automatic = auto_save
+        self._is_temporary = working_directory is None
+        self._lock = threading.Lock()
 
     @property
     def place(self) -> str:
@@ -146,6 +149,22 @@ class Checkpointer:
 
     # ------------------------------------------------------------------ for Workflow
 
+    @property
+    def keeping(self) -> Keeping:
+        """When states are kept, and where runs lie meanwhile: all of them in one place, so no two get one id."""
+        with self._lock:
+            if not self._directory:
+                self._directory = make_private_directory(environment().get("TMPDIR") or "/tmp", TEMPORARY)
+                weakref.finalize(self, forget, self._directory)
+        return Keeping(
+            self._after_step,
+            self._before_step,
+            self._interval_s,
+            self._is_automatic,
+            self._directory,
+            self._is_temporary,
+        )
+
     def options(self, options: Options) -> Options:
         """Return the options of a run that this keeps."""
         return options._replace(checkpoint_every=0, checkpoint_interval_s=0.0)
@@ -169,7 +188,7 @@ class Checkpointer:
         facts = {**save.facts, "digest": _digest(save.state)}
         self._call("save", save.run_id, facts, save.state)
         if self.max_checkpoints is not None:
-            with self._trimming:
+            with self._lock:
                 for it in list_of(self._call("list", save.run_id))[: -self.max_checkpoints]:
                     self._call("delete", it.run_id, it.number)
 
@@ -266,16 +285,23 @@ class SqliteCheckpointer(Checkpointer):
         save_interval: Interval = STANDARD_INTERVAL,
         max_checkpoints: int | None = None,
     ) -> None:
-        store = SqliteStore(path)
+        database = SqliteStore(path)
         super().__init__(
-            store,
+            database,
             auto_save=auto_save,
             save_after_step=save_after_step,
             save_before_step=save_before_step,
             save_interval=save_interval,
             max_checkpoints=max_checkpoints,
-            working_directory=f"{store.path}-runs",
+            working_directory=f"{database.path}-runs",
         )
+
+
+def forget(directory: str) -> None:
+    """Remove a temporary directory of runs; it stays while there is a run in it that no store has."""
+    root = CheckpointRoot(directory)
+    if not any(os.path.lexists(root.run(run_id).definition) for run_id in store.run_ids(root)):
+        remove_private_directory(directory)
 
 
 def list_of(found: Any) -> list[Stored]:

@@ -1,28 +1,29 @@
-"""The process that runs a workflow for a program: `python -m workflow.library.child DESCRIPTOR`."""
+"""The process that runs a workflow for a program; its argument is the descriptor of the line to that."""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
 
 from workflow import errors, session
 from workflow.checkpoint import removal, snapshots, store, temporary
 from workflow.checkpoint.durable import Disk, planned_faults
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph
-from workflow.errors import StoreError, WorkflowError
+from workflow.errors import StoreError, WorkflowError, one_line
 from workflow.events import Event, Observer, RunFinished, RunStarted, StepStarted, Tick
 from workflow.inspection import definition_of
 from workflow.library import saving, structure
-from workflow.library.talking import Ended, Failed, Keeping, Line, Order, Planned, Question, Told, exit_on_terminate
+from workflow.library.talking import Ended, Failed, Line, Order, Planned, Question, Restored, Told, exit_on_terminate
 from workflow.opening import Options
 from workflow.planning.present import present
 from workflow.planning.record import read_record
 
-TEMPORARY = "workflow-kept-"
+LOOKED_AT = "workflow-looked-at-"
+NAME_S = 60.0  # a clock that is set back by more than that is not a clock
 
 
 def main() -> None:
@@ -49,43 +50,57 @@ def _plan(order: Order) -> Planned:
 
     if order.restored is None:
         return Planned(plan_of(order.options))
-    with _place(Keeping(False, False, None, is_automatic=False)) as (root, disk, is_to_go):
+    # Beside everything else: to look at a run must not put anything where it lies.
+    root = temporary.make_private_directory(session.environment().get("TMPDIR") or "/tmp", LOOKED_AT)
+    disk = Disk(private=True)
+    try:
         saving.restore(disk, root, order.restored.run_id, order.restored.state)
-        is_to_go.append(root)
         return Planned(plan_of(order.options._replace(checkpoint_dir=root)))
+    finally:
+        disk.close()
+        temporary.remove_private_directory(root)
 
 
 def _run(line: Line, order: Order) -> Ended:
     passing = Passing(line, wants_ticks=order.wants_ticks)
-    if order.keeping is None:
-        options = order.options
-        structure.refuse_missing(options, lenient=order.lenient)
+    keeping = order.keeping
+    if keeping is None:
+        structure.refuse_missing(order.options, lenient=order.lenient)
         early: list[Observer] = [Before(passing)] if order.snapshots_before else []
-        code = _go(line, order, options, [*early, passing])
+        code = _go(line, order, order.options, [*early, passing])
         return Ended(code, passing.values)
-    with _place(order.keeping) as (root, disk, is_to_go):
-        options = order.options._replace(checkpoint_dir=root)
+    options = order.options._replace(checkpoint_dir=keeping.directory)
+    disk = Disk(private=True, faults=planned_faults(session.environment()))
+    try:
+        disk.make_directories(keeping.directory)
+        session.prepare_root(CheckpointRoot(keeping.directory), disk)
+        _sweep_names(disk, keeping.directory)
         if order.restored is not None:
-            _restore(order, root, disk)
+            _restore(order.restored, keeping.directory, disk)
         structure.refuse_missing(options, lenient=order.lenient)
-        saver = saving.Saver(line, order.keeping, disk, options.run_name)
+        saver = saving.Saver(line, keeping, disk)
         code = _go(line, order, options, [saver, passing])
-        # Of a program that died nobody would come back for a temporary directory.
-        if saver.layout is None or saver.is_saved or (line.is_cut and not order.keeping.directory):
-            is_to_go.append(root if saver.layout is None or not order.keeping.directory else saver.layout.path)
-        left = "" if is_to_go or saver.layout is None else saver.layout.path
-        if saver.error is not None:
-            raise StoreError(
-                f"the state of the run could not be made: {saver.error}", help=f"look at its directory: {left or root}"
-            ) from saver.error
-        return Ended(code, passing.values, left)
+        left = "" if saver.layout is None else saver.layout.path
+        # To a temporary directory of a program that died nobody would come back.
+        if saver.layout is not None and (saver.is_saved or (line.is_cut and keeping.is_temporary)):
+            _forget(saver.layout, disk)
+            left = ""
+        if line.is_cut and keeping.is_temporary and not store.run_ids(CheckpointRoot(keeping.directory)):
+            temporary.remove_private_directory(keeping.directory)
+    finally:
+        disk.close()
+    if saver.error is not None:
+        where = left or keeping.directory
+        raise StoreError(
+            f"the state of the run could not be made: {saver.error}", help=f"look at its directory: {one_line(where)}"
+        ) from saver.error
+    return Ended(code, passing.values, left)
 
 
-def _restore(order: Order, root: str, disk: Disk) -> None:
+def _restore(restored: Restored, root: str, disk: Disk) -> None:
     """Put a state into the place of the run. What lies there is newer, unless another state was asked for."""
-    restored = order.restored
-    assert restored is not None
     layout = RunLayout(f"{root}/{restored.run_id}")
+    disk.remove_empty_directory(layout.path)
     if os.path.lexists(layout.path):
         if not restored.is_older and os.path.exists(layout.definition):
             return  # what a kill left: it has all that the store has, and maybe more
@@ -95,32 +110,17 @@ def _restore(order: Order, root: str, disk: Disk) -> None:
     saving.restore(disk, root, restored.run_id, restored.state)
 
 
-@contextmanager
-def _place(keeping: Keeping) -> Iterator[tuple[str, Disk, list[str]]]:
-    """Give the directory in which the run lies meanwhile; what is put into the list is removed at the end."""
-    disk = Disk(private=True, faults=planned_faults(session.environment()))
-    is_to_go: list[str] = []
-    try:
-        if keeping.directory:
-            disk.make_directories(keeping.directory)
-            root = keeping.directory
-        else:
-            root = temporary.make_private_directory(session.environment().get("TMPDIR") or "/tmp", TEMPORARY)
-        session.prepare_root(CheckpointRoot(root), disk)
-        try:
-            yield root, disk, is_to_go
-        except BaseException:
-            if not keeping.directory and not store.run_ids(CheckpointRoot(root)):
-                is_to_go.append(root)
-            raise
-        finally:
-            for path in is_to_go:
-                if path == root and not keeping.directory:
-                    temporary.remove_private_directory(root)
-                elif path != root and os.path.lexists(path):
-                    removal.remove_run(disk, RunLayout(path))
-    finally:
-        disk.close()
+def _forget(layout: RunLayout, disk: Disk) -> None:
+    """Remove a run that the store has; its name stays in use as long as another run could get it."""
+    removal.remove_run(disk, layout)
+    disk.make_directory(layout.path)
+
+
+def _sweep_names(disk: Disk, root: str) -> None:
+    """Remove the names of runs that have gone, as far as no run of now could get them."""
+    for run_id in store.run_ids(CheckpointRoot(root)):
+        if run_id[:24] < time.strftime("workflow_%Y%m%d_%H%M%S", time.gmtime(time.time() - NAME_S)):
+            disk.remove_empty_directory(f"{root}/{run_id}")
 
 
 def _go(line: Line, order: Order, options: Options, observers: Sequence[Observer]) -> int:
@@ -186,7 +186,3 @@ class Before:
                 disk.close()
         except (WorkflowError, OSError) as error:
             self._after.on_event(saving.saved_in_vain(error))
-
-
-if __name__ == "__main__":
-    main()

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 Ask = Callable[[str], bool]
+# The very package that we are, and no module that happens to lie in the project under the name of one we need.
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_CHILD = f"import sys; sys.path[0] = {_ROOT!r}; from workflow.library.child import main; main()"
 
 
 class Surroundings(NamedTuple):
@@ -46,6 +49,10 @@ def environment_of(env: Mapping[str, str], *, is_kept_elsewhere: bool) -> dict[s
     With a checkpointer, which says where and whether runs are kept, what the environment says of that is left out.
     """
     environ = {**environment(), **{str(key): str(value) for key, value in env.items()}}
+    if os.path.basename(_ROOT) not in ("site-packages", "dist-packages"):
+        # Not installed where every Python finds it: the processes of functions need it, too.
+        known = environ.get("PYTHONPATH", "").split(os.pathsep)
+        environ["PYTHONPATH"] = os.pathsep.join([_ROOT, *(it for it in known if it and it != _ROOT)])
     return {key: value for key, value in environ.items() if not (is_kept_elsewhere and key in VARIABLES)}
 
 
@@ -67,7 +74,7 @@ class Running:
         ours, theirs = Pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "workflow.library.child", str(theirs.fileno())],
+                [sys.executable, "-c", _CHILD, str(theirs.fileno())],
                 cwd=around.project,
                 env=dict(around.environ),
                 stdin=subprocess.DEVNULL,

@@ -37,11 +37,10 @@ class Saver:
     made (`error`), stops the run.
     """
 
-    def __init__(self, line: Line, keeping: Keeping, disk: Disk, run_name: str) -> None:
+    def __init__(self, line: Line, keeping: Keeping, disk: Disk) -> None:
         self._line = line
         self._keeping = keeping
         self._disk = disk
-        self._run_name = run_name
         self._layout: RunLayout | None = None
         self._next_at = 0.0
         self._has_news = False
@@ -90,7 +89,7 @@ class Saver:
             refusal: object = error
             self.error = self.error or error
         else:
-            facts |= {"trigger": trigger, "name": name, "run_name": self._run_name}
+            facts |= {"trigger": trigger, "name": name}
             refusal = self._line.ask(Save(self._layout.run_id, facts, state))
         self._wait()
         self._has_news = False
@@ -129,6 +128,7 @@ def packed(layout: RunLayout, disk: Disk) -> tuple[dict[str, Any], bytes]:
         disk.remove(path, sync=False)
     facts = {
         "workflow": workflow.name,
+        "run_name": stored.get("run_name") or "",
         "project": workflow.project,
         "status": summary["status"],
         "completed_tasks": summary["completed_tasks"],

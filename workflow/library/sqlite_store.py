@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 
 from blake3 import blake3
 
+from workflow.checkpoint.durable import Disk
 from workflow.errors import CheckpointError, one_line
 from workflow.library.stores import Facts, Stored
 
@@ -104,7 +105,7 @@ class SqliteStore:
             _refuse_unsafe(self.path)
         elif to_write:
             # Made here and not by SQLite, so that it is never open to others, whatever the umask says.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            os.close(Disk(private=True).open_lock(self.path))
         place = self.path if is_there or to_write else ":memory:"
         with closing(sqlite3.connect(place, timeout=WAIT_S, isolation_level=None)) as database:
             # No statement of ours is so long that a program would want to interrupt it.
@@ -115,32 +116,32 @@ class SqliteStore:
     def _prepare(self, database: sqlite3.Connection) -> None:
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
+            self._refuse_other(database)
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
             database.execute("BEGIN IMMEDIATE")
             # Another program may have made them while we waited.
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
-                if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    database.execute("ROLLBACK")
-                    raise CheckpointError(
-                        f"{one_line(self.path)} is a database of something else", help="give another file"
-                    )
                 for statement in _SCHEMA.split(";\n"):
                     database.execute(statement)
                 database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 version = SCHEMA_VERSION
             database.execute("COMMIT")
-        application = database.execute("PRAGMA application_id").fetchone()[0]
-        if application != APPLICATION_ID:
-            raise CheckpointError(f"{one_line(self.path)} is a database of something else", help="give another file")
+        self._refuse_other(database)
         if version != SCHEMA_VERSION:
             raise CheckpointError(
                 f"{one_line(self.path)} was written in form {version}, this workflow reads {SCHEMA_VERSION}",
                 help="use a newer workflow: pip install --upgrade workflow",
             )
         database.execute("PRAGMA synchronous = FULL")  # of a connection, not of the file
+
+    def _refuse_other(self, database: sqlite3.Connection) -> None:
+        """Refuse a database that has tables, and not ours. Raises CheckpointError."""
+        application = database.execute("PRAGMA application_id").fetchone()[0]
+        if application != APPLICATION_ID and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise CheckpointError(f"{one_line(self.path)} is a database of something else", help="give another file")
 
 
 def _digest(run_id: str, number: int, state: bytes) -> str:

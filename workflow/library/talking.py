@@ -28,13 +28,15 @@ class Restored(NamedTuple):
 
 
 class Keeping(NamedTuple):
-    """When the state of a run goes to a store. `directory` is where the run lies meanwhile; empty: a temporary one."""
+    """When the state of a run goes to a store. `directory` is where the run lies meanwhile, of this program alone where
+    it `is_temporary`."""
 
     after_step: bool
     before_step: bool
     interval_s: float | None
     is_automatic: bool
-    directory: str = ""
+    directory: str
+    is_temporary: bool = False
 
 
 class Order(NamedTuple):
