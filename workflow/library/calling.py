@@ -48,11 +48,10 @@ def _print(error: Exception) -> None:
     trace = error.__traceback__
     while trace is not None and os.path.dirname(os.path.abspath(trace.tb_frame.f_code.co_filename)) == own:
         trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace)
     render = getattr(error, "render", None)
-    if trace is None and callable(render):  # ours: a sentence with what to do
+    if callable(render):  # ours: a sentence with what to do
         print(render(), file=sys.stderr)
-    else:
-        traceback.print_exception(type(error), error, trace)
 
 
 def _function(order: Mapping[str, Any]) -> Callable[..., Any]:

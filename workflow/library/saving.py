@@ -57,7 +57,6 @@ class Saver:
         keeping = self._keeping
         if isinstance(event, RunStarted):
             self._layout = RunLayout(event.run_dir)
-            self.is_saved = False
             self._wait()
             if keeping.is_automatic:
                 self._save("auto")
@@ -81,6 +80,7 @@ class Saver:
         self._next_at = time.monotonic() + (self._keeping.interval_s or 0.0)
 
     def _save(self, trigger: str, name: str = "") -> None:
+        self.is_saved = False
         if self._layout is None or self._line.is_cut:
             return
         try:
