@@ -215,3 +215,26 @@ def test_two_programs_keep_their_runs_in_one_database_at_once(where: Path, tmp_p
     assert all(results)
     assert len({result.run_id for result in results}) == 4
     assert sum(it.trigger == "completion" for it in first.list()) == 4
+
+
+def test_an_interrupt_at_any_moment_ends_the_run_and_never_hangs(where: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom workflow import MemoryCheckpointer, Workflow\n"
+        "flow = Workflow('w', project=sys.argv[1], checkpointer=MemoryCheckpointer(save_before_step=True))\n"
+        "for n in range(40):\n    flow.step(f's{n}', 'true')\n"
+        "print('ready', flush=True)\nflow.run()\n"
+    )
+    for moment in range(8):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(where)],
+            env=clean_env({"TMPDIR": os.environ["TMPDIR"]}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.05 + 0.13 * moment)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=40)
+        assert process.returncode == 0 or b"KeyboardInterrupt" in stderr
+    assert not list((tmp_path / "tmp").iterdir())

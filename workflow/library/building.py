@@ -37,9 +37,10 @@ _NOT_GIVEN: Any = object()
 class RunWords(TypedDict, total=False):
     """What `run`, `resume`, `arun` and `aresume` take; each says what the option of that name says on the command line.
 
-    `checkpointer` keeps this run instead of the workflow's own; None: nothing is kept. `observers` hear of every event;
-    `show` prints the run as the command line does. `ask` answers questions about the run, `approve` those of steps that
-    want a person; without them nobody is there.
+    `checkpointer` keeps this run instead of the workflow's own; None: nothing is kept. `observers` hear of every event,
+    in a thread that the run has for itself, in which stores are called, too; `show` prints the run as the command line
+    does. `ask` answers questions about the run, `approve` those of steps that want a person; without them nobody is
+    there.
     """
 
     checkpointer: AnyCheckpointer | None
@@ -256,7 +257,7 @@ class Workflow:
         return self._running("resume", words, checkpoint_id, "").wait()
 
     async def arun(self, run_id: str = "", **words: Unpack[RunWords]) -> Result:
-        """As `run`, without keeping the event loop waiting; observers and stores are called in a thread.
+        """As `run`, without keeping the event loop waiting.
 
         Cancelling the task ends the run in order (it is paused then, and what is complete stays so) before the
         cancellation goes on.

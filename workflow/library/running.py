@@ -1,15 +1,17 @@
 """Running a workflow in a process of its own, and hearing from it until it is over.
 
 The program that calls keeps its signals, its children and its directory; several runs at once know nothing of each
-other. Whoever calls waits here, and it is in the caller's thread that observers and stores are called.
+other. Observers and stores are called in a thread that each run has for itself.
 """
 
 from __future__ import annotations
 
+import contextvars
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing import Pipe
@@ -97,50 +99,71 @@ class Running:
         self._process.send_signal(number)  # to nobody where it has ended
 
     def wait(self) -> Result:
-        """Hear from the run until it is over. Raises WorkflowError for what kept it from starting, StoreError.
+        """Wait until the run is over. Raises WorkflowError for what kept it from starting, StoreError.
 
         A KeyboardInterrupt is handed on to the run as Ctrl-C, and raised when it has ended; the next ones insist.
         """
-        result: Result = self._until_over(self._hear_result)
+        result: Result = self._waited_for(self.hear)
         return result
 
     def plan(self) -> dict[str, Any]:
         """Return the plan document that was ordered. Raises WorkflowError."""
-        said = self._until_over(self._hear)
+        document: dict[str, Any] = self._waited_for(self._hear_plan)
+        return document
+
+    def hear(self) -> Result:
+        """Hear from the run until it is over, in this thread, which nothing may interrupt. Raises as `wait` does."""
+        try:
+            return self._result(self._last_word())
+        finally:
+            self._close()
+
+    def _waited_for(self, hear: Callable[[], Any]) -> Any:
+        """Hear in a thread: between a question and its answer Ctrl-C would leave the run waiting for ever."""
+        done = threading.Event()
+        ended: list[tuple[Any, BaseException | None]] = []
+
+        def listen() -> None:
+            try:
+                ended.append((hear(), None))
+            except BaseException as error:  # noqa: BLE001 raised by who waits
+                ended.append((None, error))
+            finally:
+                done.set()
+
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(listen,), name="workflow", daemon=True)
+        interrupted: KeyboardInterrupt | None = None
+        while not done.is_set():
+            try:
+                if thread.ident is None:
+                    thread.start()
+                done.wait()
+            except KeyboardInterrupt as error:
+                interrupted = error
+                self.interrupt(signal.SIGINT)
+        result, failure = ended[0]
+        if interrupted is not None:
+            raise interrupted
+        if failure is not None:
+            raise failure
+        return result
+
+    def _hear_plan(self) -> dict[str, Any]:
+        try:
+            said = self._last_word()
+        finally:
+            self._close()
         if not isinstance(said, Planned):
             raise self._died()
         return said.document
 
-    def _until_over(self, hear: Callable[[], Any]) -> Any:
-        interrupted: KeyboardInterrupt | None = None
-        said: Any = None
-        try:
-            while True:
-                try:
-                    said = hear()
-                    break
-                except KeyboardInterrupt as error:
-                    interrupted = error
-                    self.interrupt(signal.SIGINT)
-        finally:
-            self._line.close()  # where we leave early the run hears of it, and ends
-            self._collect()
-        if interrupted is not None:
-            raise interrupted
-        return said
-
-    def _collect(self) -> None:
-        while True:
-            try:
-                self._process.wait()
-                return
-            except KeyboardInterrupt:
-                continue
+    def _close(self) -> None:
+        self._line.close()  # where we leave early the run hears of it, and ends
+        self._process.wait()
 
     # ------------------------------------------------------------------ hearing
 
-    def _hear_result(self) -> Result:
-        said = self._hear()
+    def _result(self, said: object) -> Result:
         values: Mapping[str, str] = {}
         exit_code, left = 130, ""
         if isinstance(said, Ended):
@@ -159,7 +182,7 @@ class Running:
             help="what is complete stays complete: resume() carries on",
         )
 
-    def _hear(self) -> object:
+    def _last_word(self) -> object:
         """Return the last thing that the run says; None where it ended without a word."""
         while True:
             try:

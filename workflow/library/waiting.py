@@ -19,7 +19,7 @@ async def wait(running: Running) -> Result:
 
     def hear() -> None:
         try:
-            result = running.wait()
+            result = running.hear()
         except BaseException as error:  # noqa: BLE001 handed on to whoever awaits
             _tell(loop, ended, error=error)
         else:
