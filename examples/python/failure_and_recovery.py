@@ -49,7 +49,9 @@ def main() -> None:
     first = next(it for it in keeper.list("my-workflow") if it.completed_tasks == 1)
     again = workflow.resume(first.id)
     assert again
-    print("from", first.id.partition("@")[2] + ":", ", ".join(f"{step.name} {step.status.value}" for step in again.steps))
+    print(
+        "from", first.id.partition("@")[2] + ":", ", ".join(f"{step.name} {step.status.value}" for step in again.steps)
+    )
     assert (place / "fetched.txt").read_text(encoding="utf-8").count("page 0") == 1
 
 

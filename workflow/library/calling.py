@@ -54,8 +54,13 @@ def _print(error: Exception) -> None:
         print(render(), file=sys.stderr)
 
 
+def _given(name: str) -> str:
+    """Return what every step is given; empty where this is none."""
+    return os.environ.get(name, "")
+
+
 def _function(order: Mapping[str, Any]) -> Callable[..., Any]:
-    project = os.environ.get("WORKFLOW_PROJECT") or os.getcwd()
+    project = _given("WORKFLOW_PROJECT") or os.getcwd()
     module_name, _, name = order["call"].partition(":")
     path = os.path.normpath(os.path.join(project, order["file"]))
     # What the functions of this file see is what they saw where the workflow was built.
@@ -98,7 +103,7 @@ def _publish(result: Any, call: str) -> None:
     published = {_key(key): _text(value, key) for key, value in result.items()}
     data = values.encode(published)
     values.decode(data)  # a name that is kept for others is told of here, where the function is known
-    path = os.environ.get("WORKFLOW_OUTPUT")
+    path = _given("WORKFLOW_OUTPUT")
     if published and path:
         Disk().append(path, data)
 
@@ -121,7 +126,7 @@ def _text(value: object, key: str) -> str:
 
 def _warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)
-    path = os.environ.get("WORKFLOW_EVENTS")
+    path = _given("WORKFLOW_EVENTS")
     if path:
         Disk().append(path, f"warning {text}\n".encode("utf-8", "replace"))
 
