@@ -49,9 +49,7 @@ def main() -> None:
     first = next(it for it in keeper.list("my-workflow") if it.completed_tasks == 1)
     again = workflow.resume(first.id)
     assert again
-    print(
-        "from", first.id.partition("@")[2] + ":", ", ".join(f"{step.name} {step.status.value}" for step in again.steps)
-    )
+    print(f"from {first.number}:", ", ".join(f"{step.name} {step.status.value}" for step in again.steps))
     assert (place / "fetched.txt").read_text(encoding="utf-8").count("page 0") == 1
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import threading
 from pathlib import Path
 
 from workflow import SqliteCheckpointer, Workflow
@@ -29,6 +30,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.done = 0
+        self.is_under_way = threading.Event()
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -36,6 +38,8 @@ class Progress:
             print(f"{event.bypassed} of {STAGES} stages are done already")
         elif isinstance(event, StepFinished) and event.status.value == "completed":
             self.done += 1
+            if self.done >= 2:
+                self.is_under_way.set()
             print(f"{self.done} of {STAGES}  {event.step.name}  {event.duration_s:.1f}s")
 
 
@@ -48,8 +52,7 @@ async def main() -> None:
 
     progress = Progress()
     running = asyncio.create_task(workflow.arun("nightly", observers=[progress]))
-    while progress.done < 2:
-        await asyncio.sleep(0.05)
+    await asyncio.to_thread(progress.is_under_way.wait)
     running.cancel()  # as a deploy would, or a time limit: asyncio.wait_for(workflow.arun(), 3600)
     try:
         await running
