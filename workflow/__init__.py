@@ -5,11 +5,10 @@ Importing this package costs next to nothing: the public names are loaded from t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:  # the same names for who checks types and runs nothing
+TYPE_CHECKING = False  # as who checks types knows it by its name; importing `typing` would cost all others
+if TYPE_CHECKING:  # the same names for who runs nothing
     from workflow.errors import (
         CheckpointError,
         CheckpointNotFoundError,
