@@ -217,3 +217,25 @@ def test_a_function_whose_file_went_away_is_told(where: Path, modules: Path) -> 
     (modules / "gone.py").unlink()
     with pytest.raises(Exception, match=r"file of f\(\) cannot be read"):
         workflow.run()
+
+
+def test_a_run_of_a_program_goes_on_elsewhere_once_its_files_are_there(where: Path, tmp_path: Path) -> None:
+    text = (
+        "from workflow import Workflow\n"
+        "def once():\n    open('done', 'w').write('yes') if __import__('os').path.exists('go') else exit(1)\n"
+        "if __name__ == '__main__':\n    Workflow('w').step('once', call=once).run('night')\n"
+    )
+    (where / "flow.py").write_text(text)
+    subprocess.run([sys.executable, "flow.py"], cwd=where, env=clean_env(), check=True)
+    assert run_program("checkpoint", "export", "--out", "run.tar.gz", cwd=where).returncode == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "flow.py").write_text(text)
+    (other / "go").touch()
+    assert run_program("checkpoint", "import", str(where / "run.tar.gz"), cwd=other).returncode == 0
+    done = run_program("resume", "--auto", "--trust", cwd=other)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (other / "done").exists()
+    assert not (where / "done").exists()
+    keeper = FileCheckpointer(other / ".checkpoints")
+    assert keeper.latest("night").workflow == "w"
