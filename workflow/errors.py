@@ -44,6 +44,10 @@ class WorkflowError(Exception):
         self.help = help
         self.where = where
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Told from one process to another as it is, whatever its kind wants to be made from.
+        return _again, (type(self), self.args, dict(self.__dict__))
+
     def render(self) -> str:
         """Return the whole message, without a trailing newline."""
         lines = [f"error: {printable(self.message)}"]
@@ -52,6 +56,13 @@ class WorkflowError(Exception):
         if self.help:
             lines.append(f"help: {printable(self.help)}")
         return "\n".join(lines)
+
+
+def _again(kind: type[WorkflowError], arguments: tuple[object, ...], facts: dict[str, object]) -> WorkflowError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(facts)
+    return error
 
 
 class UsageError(WorkflowError):
@@ -82,6 +93,18 @@ class CheckpointError(WorkflowError):
     exit_code = EXIT_CHECKPOINT
 
 
+class CheckpointNotFoundError(CheckpointError):
+    """There is no checkpoint, or run, of that name in this place."""
+
+
+class StepNotFoundError(CheckpointError):
+    """A step that a checkpoint tells of is not in the workflow that is to carry it on."""
+
+
+class NoCheckpointerError(UsageError):
+    """A checkpoint was asked for of a workflow that keeps none."""
+
+
 class RunBusyError(WorkflowError):
     """Another runner holds the run; the message says who."""
 
@@ -92,6 +115,10 @@ class NotRecordedError(WorkflowError):
     """What happened could not be recorded (full disk, I/O error): the run stops, earlier markers stay true."""
 
     exit_code = EXIT_NOT_RECORDED
+
+
+class StoreError(NotRecordedError):
+    """A store of checkpoints failed; `__cause__` is what it raised, where that was in this process."""
 
 
 class InterruptedStepError(WorkflowError):

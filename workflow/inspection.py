@@ -11,6 +11,7 @@ from workflow.checkpoint import approval, commits, durable, locks, packed, recor
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.checkpoint.records import StepRecord
 from workflow.definition import graph, loader, resolved
+from workflow.definition.named_step import step_number
 from workflow.errors import CheckpointError, UsageError, listed, one_line
 from workflow.model import Attempt, Failure, Reason, Status, Step, Workflow
 from workflow.opening import checkpoint_root, open_run, resume_command
@@ -26,7 +27,6 @@ from workflow.planning.judgement import Judgement
 from workflow.planning.picture import Picture, picture
 from workflow.planning.record import nothing_recorded, read_record
 from workflow.planning.recovery_plan import recovery_of
-from workflow.planning.step_names import step_number
 from workflow.reporting.waiting import approve_command
 from workflow.reusing import is_smart, world_of
 from workflow.session import environment, project_directory

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workflow import errors, expiry
 from workflow.checkpoint import durable, history, locks, packed, records, store
@@ -193,6 +193,11 @@ class Invocation:
         definition = resolved.resolved(dataclasses.replace(workflow, checkpoints=checkpoints))
         policy_file = None if workflow.policy is None else shown_path(workflow.project, workflow.policy)
         about_same = {"definition": definition, "policy_file": policy_file}
+        # What a program built is kept as it was built, so that a resume can do without the program.
+        built: dict[str, Any] = {} if self.opened.built is None else {"built": self.opened.built.document()}
+        if name := self.options.run_name or (stored or {}).get("run_name"):
+            built["run_name"] = name
+        about_same |= built
         is_same = stored is not None and all(stored.get(key) == value for key, value in about_same.items())
         # The workers run what stands there: what is damaged is made again.
         is_same = is_same and not any(map(why_broken, layout.programs))
@@ -226,6 +231,7 @@ class Invocation:
             **({} if self.opened.max_iterations is None else {"max_iterations": self.opened.max_iterations}),
             "policy_file": policy_file,
             "definition": definition,
+            **built,
         }
         store.write_definition(disk, layout, self.about)
         return plan_hash

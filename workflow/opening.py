@@ -7,20 +7,23 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from workflow.checkpoint import durable, locks, packed, records, snapshots, store
 from workflow.checkpoint.ahead import Ahead
 from workflow.checkpoint.layout import CheckpointRoot, RunLayout
 from workflow.definition import graph, loader
+from workflow.definition.named_step import step_number
 from workflow.errors import CheckpointError, UsageError, one_line
 from workflow.events import Notice
 from workflow.in_force import Flags, InForce, directory_in, in_force, policy_of, refuse_unkept
 from workflow.model import RunStatus, Workflow
 from workflow.options import Options, refuse_on_new, refuse_words
 from workflow.planning.decision import Request
-from workflow.planning.step_names import step_number
 from workflow.rerunning import bounded, cut_off_run, is_complete
+
+if TYPE_CHECKING:
+    from workflow.definition.built import Built
 
 DEFAULT_DIRECTORY = ".checkpoints"
 
@@ -47,6 +50,7 @@ class Opened(NamedTuple):
     lock: locks.RunLock | None = None
     snapshot: records.Document | None = None
     max_iterations: int | None = None
+    built: Built | None = None
 
 
 def checkpoint_root(
@@ -145,7 +149,7 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
 
 
 def _new(options: Options, project: str, environ: Mapping[str, str], notices: list[Notice]) -> Opened:
-    workflow = loader.load(project, options.source, params=options.params, policy=options.policy)
+    workflow = loader.load(project, options.source, params=options.params, policy=options.policy, built=options.built)
     effective = in_force(workflow, _flags(options), environ)
     if not options.force and options.resume is not None:
         refuse_unkept(effective)
@@ -205,11 +209,13 @@ def _resumed(
     stored = stored or store.read_definition(layout)
     project = project_of(layout, root, project, stored, notices)
     source = options.source if options.source is not None else _source_of(stored, project)
-    if options.source is None and source is not None and not os.path.lexists(source):
+    if options.built is None and options.source is None:
+        options = options._replace(built=loader.kept(stored.get("built")))
+    if options.built is None and options.source is None and source is not None and not os.path.lexists(source):
         raise _definition_absent(layout, root, project, source)
     params = {**(stored.get("params") or {}), **options.params}
     policy = policy_of(options.policy, stored.get("policy_file"), project)
-    workflow = loader.load(project, source, params=params, policy=policy)
+    workflow = loader.load(project, source, params=params, policy=policy, built=options.built)
     effective = in_force(workflow, _flags(options), environ)
     refuse_unkept(effective)
     most = options.max_iterations if options.max_iterations is not None else stored.get("max_iterations")
@@ -262,7 +268,16 @@ def _opened(
             help="swap them",
         )
     return Opened(
-        root, layout, workflow, order, request, stored, notices, options.params, max_iterations=options.max_iterations
+        root,
+        layout,
+        workflow,
+        order,
+        request,
+        stored,
+        notices,
+        options.params,
+        max_iterations=options.max_iterations,
+        built=options.built,
     )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from workflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from workflow.definition.built import Built
 
 NEWEST = ""
 
@@ -16,7 +19,8 @@ class Options(NamedTuple):
     Steps are named by number or name, as people typed them. `jobs` None: what the definition says, else what the
     machine has; `is_parallel` False: one at a time. `must_resume`: nothing to resume is
     an error instead of a new run. `is_recorded` False: nothing of the run is kept. `is_trusted`: an imported run may
-    be carried on. `policy` is a file that changes the definition. What is said of snapshots here wins over both
+    be carried on. `policy` is a file that changes the definition. `built` is a definition out of a program, instead of
+    `source`; `run_name` is what the run goes by, too. What is said of snapshots here wins over both
     (None: as they say; 0: none).
     """
 
@@ -53,6 +57,8 @@ class Options(NamedTuple):
     extra_environment: Mapping[str, str] = {}
     checkpoint_dir: str | None = None
     command: str = "workflow run"
+    built: Built | None = None
+    run_name: str = ""
 
 
 def refuse_on_new(options: Options) -> None:

@@ -57,6 +57,7 @@ def summary_of(layout: RunLayout, workflow: Workflow, stored: dict[str, Any], *,
         summary["status"] = "abandoned"
     return {
         "name": workflow.name,
+        **({"run_name": stored["run_name"]} if stored.get("run_name") else {}),
         **summary,
         "updated_at": updated_at(layout, stored),
         "private": workflow.checkpoints.private,

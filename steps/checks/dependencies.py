@@ -29,10 +29,17 @@ def declared() -> dict[str, Requirement]:
 
 
 def imported() -> dict[str, str]:
-    """Return every third-party top-level module the package imports, with one place each."""
+    """Return every third-party top-level module the package imports, with one place each.
+
+    What is imported for who checks types, and never when the program runs, is no dependency of it.
+    """
     places: dict[str, str] = {}
     for path in sorted((ROOT / "workflow").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+        tree = ast.parse(path.read_bytes(), str(path))
+        for_types = {id(it) for node in ast.walk(tree) if is_for_types(node) for it in ast.walk(node)}
+        for node in ast.walk(tree):
+            if id(node) in for_types:
+                continue
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -44,6 +51,11 @@ def imported() -> dict[str, str]:
                 if top != "workflow" and top not in sys.stdlib_module_names:
                     places.setdefault(top, f"{shown(path)}:{node.lineno}")
     return places
+
+
+def is_for_types(node: ast.AST) -> bool:
+    """Whether this is an `if TYPE_CHECKING:`."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def problems(requirements: dict[str, Requirement]) -> list[str]:

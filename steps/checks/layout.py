@@ -17,6 +17,7 @@ ROOMS = (
     "workflow/execution",
     "workflow/checkpoint",
     "workflow/reporting",
+    "workflow/library",
     "workflow/cli",
     "lib",
     "steps",

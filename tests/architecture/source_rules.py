@@ -34,7 +34,8 @@ FLOORS = (
     ("auditing",),
     ("inspection",),
     ("keeping",),
-    ("cli",),
+    ("library",),  # beside the command line: the same session, called by programs
+    ("cli", "testing"),
     ("__main__",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -47,7 +48,8 @@ PINS = {
     "yaml": ("definition/",),
     "jsonschema": ("definition/",),
 }
-ENVIRONMENT_IN = ("session.py", "cli/")
+# calling: the process of a step, which has its orders in its environment
+ENVIRONMENT_IN = ("session.py", "cli/", "library/calling.py")
 # temporary: what is gone again; streams: files too large for memory
 WRITER = ("checkpoint/durable.py", "checkpoint/temporary.py", "checkpoint/streams.py")
 

@@ -13,7 +13,7 @@ from tests.cli.support import assert_helped, assert_refused, document, tree
 from tests.conftest import Project, clean_env
 from workflow.cli.checkpoint import VERBS
 from workflow.cli.main import COMMANDS, LATER
-from workflow.cli.running import LATER_OPTIONS, MOOT_OPTIONS
+from workflow.cli.running import LATER_OPTIONS
 
 
 @pytest.mark.parametrize("word", ["--version", "-V"])
@@ -151,7 +151,7 @@ def test_options_of_later_are_refused_and_never_ignored(project: Project, name: 
 
 def test_options_that_ask_for_what_is_done_anyway_are_taken(project: Project) -> None:
     project.steps(1)
-    assert project.run(*MOOT_OPTIONS, "-j", "1", "--executor", "local").returncode == 0
+    assert project.run("-j", "1", "--executor", "local").returncode == 0
 
 
 @pytest.mark.parametrize("command", LATER)

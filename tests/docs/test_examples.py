@@ -32,6 +32,9 @@ def test_what_a_document_shows_happens(path: Path, tmp_path: Path) -> None:
     program = programs / "workflow"
     program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m workflow "$@"\n', encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    python = programs / "python3"  # the one that has what we need
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+    python.chmod(program.stat().st_mode)
     commands = runnable(path)
     # `set -e` in a sourced block ends the shell at the command that failed: `reached` tells which. The exit code of a
     # console command is handed on to the next one, which may be `echo $?`.

@@ -74,11 +74,14 @@ def _walk(
         entries = list(found)
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
-        status = entry.stat(follow_symlinks=False)
-        mode = stat.S_IMODE(status.st_mode) & 0o777
-        is_directory = stat.S_ISDIR(status.st_mode)
         if _is_left(path, kind):
             continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # of a run that goes on: nobody needs what went away
+            continue
+        mode = stat.S_IMODE(status.st_mode) & 0o777
+        is_directory = stat.S_ISDIR(status.st_mode)
         if is_directory and form.may_hold_directory(path, kind):
             directories.append((path, _portable(mode, kind)))
             _walk(top, path, kind, directories, files, strange)

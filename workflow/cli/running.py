@@ -27,8 +27,6 @@ LATER_OPTIONS: dict[str, tuple[tuple[str, ...], bool]] = {
 MOST_JOBS = 512
 MOST_STEPS = 1_000_000
 MOST_SNAPSHOTS = 10_000
-# Their opposites say what this version does anyway.
-MOOT_OPTIONS: tuple[str, ...] = ()
 
 
 def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,8 +37,6 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
         for name, (words, _) in LATER_OPTIONS.items():
             if given.pop(name):
                 raise UsageError(f"{words[-1]} is known but not available in this version", help="leave it out for now")
-        for word in MOOT_OPTIONS:
-            given.pop(word[2:].replace("-", "_"))
         if given["is_parallel"] is False and given["jobs"] not in (None, 1):
             raise UsageError(
                 f"--no-parallel means one step at a time, and -j {given['jobs']} does not", help="give one of them"
@@ -180,7 +176,6 @@ def _steering(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(*words, name, hidden=True, is_flag=True) if is_flag else click.option(*words, name, hidden=True)
         for name, (words, is_flag) in LATER_OPTIONS.items()
     ]
-    options += [click.option(word, is_flag=True, hidden=True) for word in MOOT_OPTIONS]
     result: Callable[..., Any] = steered
     for option in reversed(options):
         result = option(result)

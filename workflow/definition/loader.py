@@ -7,6 +7,7 @@ import shlex
 import stat
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from workflow.definition import files, steps_directory
 from workflow.definition.build import build
@@ -14,6 +15,9 @@ from workflow.definition.raw import RawWorkflow
 from workflow.definition.steps_directory import ignored_files
 from workflow.errors import DefinitionError, InvariantError, Problem, UsageError, one_line
 from workflow.model import Workflow
+
+if TYPE_CHECKING:
+    from workflow.definition.built import Built
 
 __all__ = ["ignored_files", "load", "source_path"]
 
@@ -24,9 +28,14 @@ _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
 def load(
-    project: str, source: str | None, *, params: Mapping[str, str] = _NO_PARAMS, policy: str | None = None
+    project: str,
+    source: str | None,
+    *,
+    params: Mapping[str, str] = _NO_PARAMS,
+    policy: str | None = None,
+    built: Built | None = None,
 ) -> Workflow:
-    """Read a definition, and the policy that changes it.
+    """Read a definition, and the policy that changes it; `built` is one out of a program, and has no source.
 
     `project` is a directory; `source` a steps directory, a YAML or JSON file or a script with cells, absolute or
     from the project, None for the standard one (`source_path`). `params` gives other values to parameters that
@@ -35,6 +44,10 @@ def load(
     does not exist and for a parameter that no step declares.
     """
     project = os.path.abspath(project)
+    if built is not None:
+        from workflow.definition import built as building
+
+        return building.load(built, project, params=params, policy=policy)
     path = source_path(project, source)
     problems: list[Problem] = []
     mode = _mode(path, project)
@@ -61,6 +74,18 @@ def load(
     if not workflow.steps:
         raise InvariantError(f"{path} gave neither steps nor problems")
     return workflow
+
+
+def kept(document: object) -> Built | None:
+    """Return the definition that workflow.json of a run keeps as a program built it; None where there is none.
+
+    Raises CheckpointError when it is damaged.
+    """
+    if document is None:
+        return None
+    from workflow.definition import built as building
+
+    return building.from_document(document)
 
 
 def source_path(project: str, source: str | None) -> str:

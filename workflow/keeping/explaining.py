@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from workflow.definition.named_step import step_number
 from workflow.opening import open_run
 from workflow.options import Options
 from workflow.planning.decision import decide
 from workflow.planning.explanation import explanation
 from workflow.planning.foresight import foresee
 from workflow.planning.record import nothing_recorded
-from workflow.planning.step_names import step_number
 from workflow.reusing import world_of
 from workflow.session import environment, project_directory
 

@@ -1,4 +1,4 @@
-"""Steps as people name them."""
+"""Which step a person means."""
 
 from __future__ import annotations
 
