@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -321,3 +323,22 @@ def test_files_come_back_where_the_run_itself_is_damaged_or_gone(made: Project) 
     assert result.returncode == 0, result.stderr
     assert (made.path / "edited").read_text() == "before\n"
     assert "before_restore@" in result.stdout
+
+
+def test_what_is_brought_back_and_shared_is_in_the_audit_log_without_passwords(made: Project) -> None:
+    run_id = made.newest_run.name
+    (made.path / "edited").write_text("after\n")
+    assert made.run("checkpoint", "restore", f"{run_id}@1", "edited", "--dry-run").returncode == 0
+    assert made.run("checkpoint", "restore", f"{run_id}@1", "edited").returncode == 0
+    subprocess.run(["git", "init", "-q", "--bare", made.path / "shared.git"], check=True)
+    assert made.run("checkpoint", "push", f"file://{made.path}/shared.git", run_id).returncode == 0
+    assert made.run("checkpoint", "fetch", "ssh://ada:hunter2@localhost:1/none.git").returncode != 0
+    log = (made.path / ".checkpoints/audit.jsonl").read_text()
+    assert "hunter2" not in log
+    entries = [json.loads(line) for line in log.splitlines()]
+    said = [(it["operation"], it["outcome"]) for it in entries]
+    assert said[-3:] == [("restore", "done"), ("push", "done"), ("fetch", "failed")]
+    restored, pushed, _ = entries[-3:]
+    assert (restored["checkpoint"], restored["files"]) == (f"{run_id}@1", 1)
+    assert restored["before"] == f"{run_id}@2"
+    assert pushed["remote"].endswith("/shared.git")

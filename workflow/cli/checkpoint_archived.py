@@ -15,6 +15,7 @@ def restore_copy(
     run_id: str | None, name: str, to: str | None, checkpoint_dir: str | None, *, is_forced: bool, is_json: bool
 ) -> int:
     """Put a file back into the project as RUN, or the newest run, kept it; `name` LIST: say which copies there are."""
+    from workflow.auditing import audited
     from workflow.keeping import archived
 
     root = open_root(checkpoint_dir)
@@ -40,7 +41,8 @@ def restore_copy(
             raise UsageError(f"{shown} was left alone: the answer was no", help="to put it elsewhere: --to PATH")
     disk = open_disk()
     try:
-        restored = archived.put_back(root, wanted, disk)
+        with audited(root, disk, "restore", wanted.layout.run_id, copy=wanted.copy.name):
+            restored = archived.put_back(root, wanted, disk)
     finally:
         disk.close()
     _tell(is_json, {"run_id": wanted.layout.run_id, "copies": [], "restored": restored})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from workflow.cli.answering import HELP_NAMES, answering
 from workflow.errors import count, listed, one_line
-from workflow.session import open_root
+from workflow.session import open_disk, open_root
 
 if TYPE_CHECKING:
+    from workflow.checkpoint.layout import CheckpointRoot
     from workflow.keeping.tree_restoring import Restored
     from workflow.keeping.tree_sharing import Shared
 
@@ -22,7 +26,13 @@ def restore_files(name: str, paths: tuple[str, ...], checkpoint_dir: str | None,
     """Bring files of the project back as they were at snapshot `name` (RUN@N)."""
     from workflow.keeping.tree_restoring import restore
 
-    done = restore(open_root(checkpoint_dir), name, paths, is_dry=is_dry)
+    root = open_root(checkpoint_dir)
+    if is_dry:
+        done = restore(root, name, paths, is_dry=True)
+    else:
+        with _on_record(root, "restore", name.partition("@")[0], checkpoint=name) as about:
+            done = restore(root, name, paths, is_dry=False)
+            about |= {"files": len(done.restored), "before": done.before}
     if is_json:
         from workflow.cli.printing import print_json
 
@@ -32,6 +42,26 @@ def restore_files(name: str, paths: tuple[str, ...], checkpoint_dir: str | None,
 
     print_text("\n".join(_restored_lines(done)))
     return 0
+
+
+@contextmanager
+def _on_record(
+    root: CheckpointRoot, operation: str, run_id: str | None = None, **about: Any
+) -> Iterator[dict[str, Any]]:
+    """Note an operation in the audit log, with what is put into the dictionary."""
+    from workflow.auditing import audited
+
+    disk = open_disk()
+    try:
+        with audited(root, disk, operation, run_id, **about) as noted:
+            yield noted
+    finally:
+        disk.close()
+
+
+def _without_password(remote: str) -> str:
+    """Return a remote as it may be written down: an address can hold a password."""
+    return re.sub(r"//[^/@]*@", "//", remote)
 
 
 def _restored_lines(done: Restored) -> list[str]:
@@ -62,8 +92,10 @@ def push(remote: str, names: tuple[str, ...], as_json: bool, as_format: str | No
     """Give kept files of this project to REMOTE, of all runs or of those named. Nothing there is replaced."""
     from workflow.keeping.tree_sharing import push as push_files
 
-    open_root(checkpoint_dir)
-    return _say_shared(push_files(remote, names), is_json=as_json or as_format == "json")
+    with _on_record(open_root(checkpoint_dir), "push", remote=_without_password(remote)) as about:
+        done = push_files(remote, names)
+        about |= {"checkpoints": len(done.moved), "differing": len(done.differing)}
+    return _say_shared(done, is_json=as_json or as_format == "json")
 
 
 @click.command(context_settings=HELP_NAMES)
@@ -74,8 +106,10 @@ def fetch(remote: str, names: tuple[str, ...], as_json: bool, as_format: str | N
     """Take kept files from REMOTE, of all runs or of those named. Nothing here is replaced, no file is changed."""
     from workflow.keeping.tree_sharing import fetch as fetch_files
 
-    open_root(checkpoint_dir)
-    return _say_shared(fetch_files(remote, names), is_json=as_json or as_format == "json")
+    with _on_record(open_root(checkpoint_dir), "fetch", remote=_without_password(remote)) as about:
+        done = fetch_files(remote, names)
+        about |= {"checkpoints": len(done.moved), "differing": len(done.differing)}
+    return _say_shared(done, is_json=as_json or as_format == "json")
 
 
 def _say_shared(done: Shared, *, is_json: bool) -> int:

@@ -18,7 +18,8 @@ from blake3 import blake3
 from workflow.checkpoint.durable import Disk
 from workflow.errors import NotRecordedError
 
-HEADER = b"workflow digests 1 blake3 "
+_KIND = b"workflow digests "
+HEADER = _KIND + b"1 blake3 "
 # Clocks of file systems tick every few milliseconds, those of some every second or two; a file server's may be off.
 RECENT_NS = 3_000_000_000
 CHUNK_BYTES = 1 << 20
@@ -150,6 +151,9 @@ class Digests:
             return
         except OSError as error:
             self.problem = f"the cache of digests cannot be read ({error.strerror}); it is begun anew"
+            return
+        if data.startswith(_KIND) and not data.startswith(HEADER):
+            self.problem = "the cache of digests is of another version or algorithm; it is begun anew"
             return
         body, _, closing = data.rpartition(b"\n")
         if not data.startswith(HEADER) or closing != blake3(body).hexdigest().encode("ascii"):
