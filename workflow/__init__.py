@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the same names for who runs nothing
     from workflow.library.results import Result, RunFailedError, StepResult
     from workflow.library.stores import StateStore, Stored
     from workflow.model import CheckpointSettings, Decision, Reason, RunStatus, Status, Step
+    from workflow.plugins import open_store
 
 __all__ = [
     "Checkpoint",
@@ -58,6 +59,7 @@ __all__ = [
     "UsageError",
     "Workflow",
     "WorkflowError",
+    "open_store",
 ]
 
 # Public name -> the module it lives in. The only list of what `workflow` offers to importers.
@@ -90,6 +92,7 @@ _PUBLIC = {
     "UsageError": "workflow.errors",
     "Workflow": "workflow.library.building",
     "WorkflowError": "workflow.errors",
+    "open_store": "workflow.plugins",
 }
 
 

@@ -1,8 +1,9 @@
-"""Observers that other packages bring: found by entry points, loaded only when somebody names them.
+"""Observers and stores that other packages bring: found by entry points, loaded only when somebody names them.
 
 A package offers one in the group `workflow.observers`: a class, or a function, that is called without arguments and
 returns an observer (`on_event`, and `close` if it has one). It says with `workflow_api = 1` which interface it was
 written for. It runs beside the run, in a thread of its own: what it raises, and how long it takes, harms nothing.
+In the group `workflow.stores` stand stores of checkpoints for programs, made by `open_store`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 OBSERVERS = "workflow.observers"
+STORES = "workflow.stores"
 API_VERSION = 1
 CLOSE_WAIT_S = 5.0
 MOST_WAITING = 10_000
+_STORE_METHODS = ("save", "load", "list", "delete")
 
 
 class Plugin(NamedTuple):
@@ -31,9 +34,9 @@ class Plugin(NamedTuple):
     package: str
 
 
-def installed() -> list[Plugin]:
-    """Return the observers that are installed, by name. Loads none of them."""
-    return sorted(Plugin(it.name, _package(it)) for it in _entry_points())
+def installed(group: str = OBSERVERS) -> list[Plugin]:
+    """Return the observers (or, with STORES, the stores) that are installed, by name. Loads none of them."""
+    return sorted(Plugin(it.name, _package(it)) for it in _entry_points(group))
 
 
 def observers(names: str) -> list[Aside]:
@@ -44,54 +47,84 @@ def observers(names: str) -> list[Aside]:
     words = list(dict.fromkeys(word.strip() for word in names.split(",") if word.strip()))
     if not words:
         return []
-    known: dict[str, list[EntryPoint]] = {}
-    for point in _entry_points():
-        known.setdefault(point.name, []).append(point)
-    return [_observer(word, known) for word in words]
+    known = _known(OBSERVERS)
+    made = []
+    for word in words:
+        inner, shown = _made(
+            known, word, "observer", "WORKFLOW_OBSERVERS names", f"take {one_line(word[:80])} out of WORKFLOW_OBSERVERS"
+        )
+        if not callable(getattr(inner, "on_event", None)):
+            raise UsageError(f"{shown} has no `on_event`", help="see docs/how-to/hooks.md")
+        made.append(Aside(word, inner))
+    return made
 
 
-def _entry_points() -> Iterable[EntryPoint]:
+def open_store(name: str, **options: Any) -> Any:
+    """Return a store of checkpoints (library.stores.StateStore) that a package brings; `options` are its own.
+
+    Raises UsageError for one that is not installed, cannot be loaded or opened, or was written for another interface.
+    """
+    inner, shown = _made(_known(STORES), name, "store", "open_store is asked for", "take another store", **options)
+    missing = [method for method in _STORE_METHODS if not callable(getattr(inner, method, None))]
+    if missing:
+        raise UsageError(f"{shown} has no `{missing[0]}`", help="see docs/how-to/python.md")
+    return inner
+
+
+def _entry_points(group: str) -> Iterable[EntryPoint]:
     # Reads the metadata of every package that is installed: not for runs that name no plugin.
     from importlib.metadata import entry_points
 
-    return entry_points(group=OBSERVERS)
+    return entry_points(group=group)
+
+
+def _known(group: str) -> dict[str, list[EntryPoint]]:
+    known: dict[str, list[EntryPoint]] = {}
+    for point in _entry_points(group):
+        known.setdefault(point.name, []).append(point)
+    return known
 
 
 def _package(point: EntryPoint) -> str:
     return "" if point.dist is None else f"{point.dist.name} {point.dist.version}"
 
 
-def _observer(name: str, known: dict[str, list[EntryPoint]]) -> Aside:
+def _made(
+    known: dict[str, list[EntryPoint]], name: str, kind: str, asked_by: str, way_out: str, **options: Any
+) -> tuple[Any, str]:
+    """Return what an entry point makes, and how messages name it."""
     shown = one_line(name[:80])
     if name not in known:
         near = nearest(name, known)
         there = f"installed are: {listed(sorted(known))}" if known else "none is installed"
         raise UsageError(
-            f"WORKFLOW_OBSERVERS names {shown}, and no such observer is installed",
+            f"{asked_by} {shown}, and no such {kind} is installed",
             help=f"did you mean `{one_line(near)}`?" if near else there,
         )
     points = known[name]
     packages = " and ".join(sorted(one_line(_package(it)) for it in points))
     if len(points) > 1:
-        raise UsageError(f"two packages bring an observer {shown}: {packages}", help="uninstall one of them")
+        raise UsageError(f"two packages bring {_article(kind)} {shown}: {packages}", help="uninstall one of them")
+    whole = f"the {kind} {shown} ({packages})"
     try:
         make: Any = points[0].load()
         version = getattr(make, "workflow_api", None)
-        inner = make() if version == API_VERSION else None
+        inner = make(**options) if version == API_VERSION else None
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"the observer {shown} ({packages}) cannot be loaded: {one_line(repr(error))}",
-            help=f"mend or uninstall that package, or take {shown} out of WORKFLOW_OBSERVERS",
+            f"{whole} cannot be loaded: {one_line(repr(error))}", help=f"mend or uninstall that package, or {way_out}"
         ) from error
     if inner is None:
         says = "does not say which interface it was written for" if version is None else f"was written for {version!r}"
         raise UsageError(
-            f"the observer {shown} ({packages}) {says}; this version has interface {API_VERSION}",
+            f"{whole} {says}; this version has interface {API_VERSION}",
             help="install a version of that package that goes with this one (`workflow_api` in it says so)",
         )
-    if not callable(getattr(inner, "on_event", None)):
-        raise UsageError(f"the observer {shown} ({packages}) has no `on_event`", help="see docs/how-to/hooks.md")
-    return Aside(name, inner)
+    return inner, whole
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind == "observer" else f"a {kind}"
 
 
 class Aside:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, clean_env
 
 GOOD = """
 import json, os
@@ -26,14 +28,21 @@ class Counter:
 """
 
 
-def package(place: Path, text: str, name: str = "counter", target: str = "Counter", dist: str = "metrics") -> None:
-    """Put an installed package with one observer into a directory, as pip would."""
+def package(
+    place: Path,
+    text: str,
+    name: str = "counter",
+    target: str = "Counter",
+    dist: str = "metrics",
+    group: str = "workflow.observers",
+) -> None:
+    """Put an installed package with one entry point into a directory, as pip would."""
     module = f"{dist}_plugin"
     (place / f"{module}.py").write_text(text)
     about = place / f"{dist}-1.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[workflow.observers]\n{name} = {module}:{target}\n")
+    (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:{target}\n")
 
 
 @pytest.fixture
@@ -132,3 +141,59 @@ def test_doctor_lists_what_is_installed(project: Project, place: Path) -> None:
     said = project.run("doctor", env=env(place)).stdout
     assert "installed: counter (metrics 1.0); in use: counter" in said
     assert "none is installed beside our own" in project.run("doctor").stdout
+
+
+STORE = """
+import os, pickle
+from workflow.library.stores import MemoryStore
+
+class Shelf(MemoryStore):
+    workflow_api = 1
+    def __init__(self, label="none"):
+        super().__init__()
+        self.label = label
+"""
+PROGRAM = """
+from workflow import Checkpointer, Workflow, open_store
+
+if __name__ == "__main__":
+    keeper = Checkpointer(open_store(NAME, label="mine"))
+    assert keeper.store.label == "mine"
+    assert Workflow("w", checkpointer=keeper).step("a", run="echo x >>ran").run()
+    assert [it.trigger for it in keeper.list()][-1] == "completion"
+"""
+
+
+def program(project: Project, place: Path, name: str) -> subprocess.CompletedProcess[str]:
+    file = project.file("program.py", PROGRAM.replace("NAME", repr(name)))
+    words = [sys.executable, str(file)]
+    return subprocess.run(
+        words, cwd=project.path, env=clean_env(env(place, None)), capture_output=True, text=True, check=False
+    )
+
+
+def test_a_program_opens_a_store_of_another_package(project: Project, place: Path) -> None:
+    """M8."""
+    package(place, STORE, name="shelf", target="Shelf", group="workflow.stores")
+    done = program(project, place, "shelf")
+    assert done.returncode == 0, done.stderr
+    assert (project.path / "ran").read_text() == "x\n"
+    project.steps(1)
+    assert "stores for programs: shelf (metrics 1.0)" in project.run("doctor", env=env(place, None)).stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        (STORE, "shelv", "open_store is asked for shelv, and no such store is installed"),
+        (STORE.replace("workflow_api = 1", ""), "shelf", "does not say which interface"),
+        (STORE.replace("(MemoryStore)", "").replace("super().__init__()", "pass"), "shelf", "has no `save`"),
+        (STORE.replace("label=", "title="), "shelf", "cannot be loaded: TypeError"),
+    ],
+)
+def test_a_store_that_cannot_be_had_is_said(project: Project, place: Path, text: str, name: str, message: str) -> None:
+    package(place, text, name="shelf", target="Shelf", group="workflow.stores")
+    done = program(project, place, name)
+    assert done.returncode == 1  # the program's own: it did not expect it
+    assert message in done.stderr
+    assert not (project.path / "ran").exists()

@@ -7,8 +7,8 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workflow import __version__
 from workflow.checkpoint import store
@@ -22,6 +22,9 @@ from workflow.model import Workflow
 from workflow.opening import checkpoint_root
 from workflow.session import environment, locks_directory, project_directory
 from workflow.unkept import STANDARD_PLACE
+
+if TYPE_CHECKING:
+    from workflow.plugins import Plugin
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
 LITTLE_SPACE_BYTES = 200 * 10**6
@@ -100,13 +103,19 @@ def _observers(named: str) -> Check:
     """Return which observers of other packages there are, and whether those that are named can be had."""
     from workflow import plugins
 
-    there = ", ".join(f"{one_line(it.name)} ({one_line(it.package)})" for it in plugins.installed())
+    there = _named(plugins.installed())
+    stores = _named(plugins.installed(plugins.STORES))
     try:
         used = plugins.observers(named)
     except UsageError as error:
         return Check("observers", WRONG, error.message, error.help)
     told = f"installed: {there}" if there else "none is installed beside our own"
-    return Check("observers", OK, f"{told}; in use: {one_line(named)}" if used else told)
+    told += f"; in use: {one_line(named)}" if used else ""
+    return Check("observers", OK, f"{told}; stores for programs: {stores}" if stores else told)
+
+
+def _named(found: Iterable[Plugin]) -> str:
+    return ", ".join(f"{one_line(it.name)} ({one_line(it.package)})" for it in found)
 
 
 def _programs(environ: Mapping[str, str]) -> Iterator[Check]:
