@@ -51,11 +51,13 @@ def assert_recovers(before: Snapshot, what: str) -> None:
     left = what_is_left(project)
     assert left.run is not None
     layout = CheckpointRoot(str(left.run.parent)).run(left.run.name)
+    states = store.States(layout)
     for number, marker in store.read_markers(layout).whole.items():
-        state = store.States(layout).raw(number)
+        state = states.raw(number)
         assert state is not None, f"{what}: a marker without its state"
         assert digest(state) == marker.state_digest, f"{what}: a marker with another state"
         assert json.loads(state)["output_digests"].keys() == {str(project.path / f"o{number}")}
+    states.close()
     result = resume(project, "--smart")
     told = f"{what}\n{result.stdout}{result.stderr}"
     assert result.returncode == 0, told

@@ -105,7 +105,7 @@ def kill_run_at_some(project: Project, call: str, most: int | None) -> None:
 def leave_half_done(project: Project) -> None:
     """Leave a run that was killed with some steps complete and others not."""
     project.steps(STEPS)
-    for index in range(16, 24):
+    for index in range(16, 40):
         project.run(env={"WORKFLOW_FAULT": f"rename:{index}:die"})
         wait_for_orphans(project)
         if 1 < len(what_is_left(project).done) < STEPS - 1:

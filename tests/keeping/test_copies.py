@@ -332,6 +332,16 @@ def test_an_imported_run_gives_nothing_before_it_is_trusted(looped: Project, tmp
     assert not (other.path / "PROMPT.md").exists()
 
 
-def test_restore_without_archive_is_of_a_later_version(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "RUN@N"),
+        (["--force", "x@1"], "--archive"),
+        (["--to", "there", "x@1"], "--archive"),
+        (["x", "file", "--archive"], "PATH"),
+        (["x", "--dry-run", "--archive"], "--dry-run"),
+    ],
+)
+def test_words_of_the_two_kinds_of_restore_are_not_mixed(project: Project, words: list[str], said: str) -> None:
     project.steps(1)
-    assert_helped(project.run("checkpoint", "restore", "x@1"), 2, "not available", "RUN@N")
+    assert_helped(project.run("checkpoint", "restore", *words), 2, said)

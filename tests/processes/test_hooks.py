@@ -130,7 +130,8 @@ def test_what_a_hook_is_does_not_stand_in_the_records(project: Project) -> None:
     define(project, {"run_complete": ": hunter2; echo said"})
     assert go(project)[0] == 0
     assert "said" in log_of(project)
-    for path in project.newest_run.rglob("*"):
+    copies = project.newest_run / "archive"  # of the definition as it is in the project, hooks and all
+    for path in set(project.newest_run.rglob("*")) - set(copies.rglob("*")):
         assert not path.is_file() or b"hunter2" not in path.read_bytes(), path
 
 

@@ -107,7 +107,7 @@ def test_removed_runs_and_snapshots_take_their_commits_along(appending: Project)
     assert appending.run("checkpoint", "delete", f"{third}@2", "--force").returncode == 0
     assert numbers(appending) == [1, 3, 4]
     assert appending.run("checkpoint", "delete", first, "--force").returncode == 0
-    assert not [ref for ref in refs(appending) if first in ref]
+    assert not [ref for ref in refs(appending) if f"/{first}/" in ref]
     assert appending.run("checkpoint", "prune", third, "--keep", "1", "--force").returncode == 0
     assert numbers(appending) == [4]
     assert appending.run("checkpoint", "compress", second).returncode == 0

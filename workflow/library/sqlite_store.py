@@ -139,8 +139,9 @@ class SqliteStore:
 
     def _refuse_other(self, database: sqlite3.Connection) -> None:
         """Refuse a database that has tables, and not ours. Raises CheckpointError."""
-        application = database.execute("PRAGMA application_id").fetchone()[0]
-        if application != APPLICATION_ID and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        # In this order: whoever makes the tables says whose they are in the same transaction.
+        has_tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if has_tables and database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise CheckpointError(f"{one_line(self.path)} is a database of something else", help="give another file")
 
 
