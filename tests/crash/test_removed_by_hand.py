@@ -198,6 +198,7 @@ def cleared_while_it_goes(project: Project, command: str) -> tuple[int, str]:
     hanging_step(project, 1)
     runner = start_until(project, "here_01", "run")
     marker = project.newest_run / "step_00.complete"
+    wait_for(marker.exists)
 
     def cleared() -> bool:  # what the runner writes in between is young again
         aged(project.path / ".checkpoints")
@@ -224,7 +225,7 @@ def test_find_with_an_age_on_a_run_as_old_that_goes(project: Project, command: s
     code, message = cleared_while_it_goes(project, command)
     assert code == 125, message
     assert_said_plainly(code, message)
-    if "workflow resume" in message:
+    if "workflow resume" in message and project.runs:  # else it was told before the last of it was gone
         words = message.rpartition("workflow resume")[2].split()
         assert project.run("resume", words[0]).returncode == 0
     else:
