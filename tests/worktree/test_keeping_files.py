@@ -296,14 +296,18 @@ def test_a_kill_at_any_moment_leaves_git_usable_and_the_resume_keeps_on(appendin
     process = start_until(appending, "ran.txt", "run", *EACH)
     time.sleep(wait_s)
     kill(process)
-    wait_for(lambda: not list((appending.path / ".git").rglob("*.lock")))
+    # By os.walk, which minds no directory that is gone before it is looked into.
+    wait_for(lambda: not any(name.endswith(".lock") for it in os.walk(appending.path / ".git") for name in it[2]))
     git(appending, "add", "ran.txt")
     git(appending, "commit", "-qm", "meanwhile")
     git(appending, "fsck", "--strict")
     before = state_of_git(appending)
-    assert appending.run("resume", *EACH, "--force").returncode == 0
+    resumed = appending.run("resume", *EACH, "--force")
+    assert resumed.returncode == 0
     assert state_of_git(appending) == before
-    assert kept(appending, max(numbers(appending)), "ran.txt").split()[-1] == "07"
+    # A run that was over when its runner died is not kept once more: what its last commit was to have is lost to git.
+    newest = {"07"} if " 0 steps to run" not in resumed.stdout else {"06", "07"}
+    assert kept(appending, max(numbers(appending)), "ran.txt").split()[-1] in newest, resumed.stdout
 
 
 def test_commits_of_a_person_meanwhile_do_not_suffer(appending: Project) -> None:
