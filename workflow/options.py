@@ -95,11 +95,15 @@ def refuse_words(options: Options) -> None:
             "--no-smart runs every step and --changed-since reuses some: they cannot both be",
             help="give one of them",
         )
-    about_snapshots = {
+    about_what_is_kept = {
         "--checkpoint-every": options.checkpoint_every,
         "--checkpoint-interval": options.checkpoint_interval_s,
         "--max-snapshots": options.max_snapshots,
+        "--metrics-interval": options.metrics_interval,
+        "--archive": options.is_archiving,
+        "--git": options.git,
+        "--preset": options.preset,
     }
-    for word, given in about_snapshots.items():
+    for word, given in about_what_is_kept.items():
         if given and not options.is_recorded:
             raise UsageError(f"--no-checkpoint keeps nothing, so {word} has nothing to do", help="give one of them")

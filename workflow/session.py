@@ -25,8 +25,6 @@ from workflow.tree_forgetting import KeptTrees
 
 if TYPE_CHECKING:
     from workflow.checkpoint.git import Repository
-
-if TYPE_CHECKING:
     from workflow.plugins import Aside
 
 __all__ = [

@@ -8,26 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cli.support import wait_for
 from tests.conftest import clean_env
 from tests.library.conftest import make
 from workflow import Checkpointer, FileCheckpointer, RunBusyError, SqliteCheckpointer, Workflow
 
 Keeper = FileCheckpointer | Checkpointer
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"waited {timeout_s} s in vain")
 
 
 def slow(where: Path, keeper: Keeper) -> Workflow:

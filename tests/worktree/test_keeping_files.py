@@ -305,9 +305,19 @@ def test_a_kill_at_any_moment_leaves_git_usable_and_the_resume_keeps_on(appendin
     resumed = appending.run("resume", *EACH, "--force")
     assert resumed.returncode == 0
     assert state_of_git(appending) == before
-    # A run that was over when its runner died is not kept once more: what its last commit was to have is lost to git.
-    newest = {"07"} if " 0 steps to run" not in resumed.stdout else {"06", "07"}
-    assert kept(appending, max(numbers(appending)), "ran.txt").split()[-1] in newest, resumed.stdout
+    assert kept(appending, max(numbers(appending)), "ran.txt").split()[-1] == "07", resumed.stdout
+
+
+def test_a_run_that_is_over_and_lacks_its_last_commit_gets_one(appending: Project) -> None:
+    """A kill between the last snapshot and its commit leaves the run so."""
+    assert appending.run(*EACH).returncode == 0
+    before = numbers(appending)
+    git(appending, "update-ref", "-d", refs(appending)[-1])
+    assert appending.run("resume", *EACH, "--force").returncode == 0
+    assert numbers(appending) == [*before[:-1], before[-1] + 1]
+    assert kept(appending, max(numbers(appending)), "ran.txt").split()[-1] == "02"
+    assert appending.run("resume", *EACH, "--force").returncode == 0
+    assert numbers(appending) == [*before[:-1], before[-1] + 1], "once is enough"
 
 
 def test_commits_of_a_person_meanwhile_do_not_suffer(appending: Project) -> None:

@@ -15,6 +15,7 @@ from workflow.checkpoint.archive_format import COMPRESSED, Manifest
 from workflow.checkpoint.archive_reader import Archive, UnusableArchiveError
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import ARCHIVE_ENDINGS, RUN_ID, RunLayout
+from workflow.checkpoint.owner import refuse_others
 from workflow.errors import CheckpointError, NotRecordedError, one_line
 
 _open: dict[str, RunLayout] = {}
@@ -136,12 +137,7 @@ def refuse_unsafe(archive: str) -> None:
     name = one_line(archive)
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{name} is a link or a directory, not an archive", help="put the archive itself there")
-    if status.st_uid != os.geteuid():
-        raise CheckpointError(
-            f"{name} belongs to another user (uid {status.st_uid})", help=f"chown {os.geteuid()} {name}"
-        )
-    if status.st_mode & stat.S_IWOTH:
-        raise CheckpointError(f"everybody may write into {name}", help=f"chmod o-w {name}")
+    refuse_others(archive, status)
 
 
 @contextmanager

@@ -47,12 +47,7 @@ class Committer:
     """Takes records, answers on the inbox in the same order."""
 
     def __init__(
-        self,
-        disk: Disk,
-        layout: RunLayout,
-        epoch: int,
-        durability: str,
-        put: Callable[[object], None],
+        self, disk: Disk, layout: RunLayout, epoch: int, durability: str, put: Callable[[object], None]
     ) -> None:
         self._disk = disk
         self._layout = layout

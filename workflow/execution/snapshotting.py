@@ -231,7 +231,11 @@ class Snapshotting:
         """
         trigger = _AT_THE_END.get(status, "auto")
         if self._recorded_now == 0:  # an outcome may have been taken over, or marked by hand, since the last one
-            is_told = self._said_last() == status.value
+            newest = snapshots.newest(self._layout)
+            is_told = newest is not None and snapshots.head(newest).status == status.value
+            # A kill can come between a snapshot and the commit of its files; then one is made that has them.
+            if newest is not None and self._trees is not None and self._trees.lacks(newest.number):
+                is_told = False
         else:
             is_told = self._recorded_now == self._recorded_then and trigger != "completion"
         if is_told or not self._is_on:
@@ -241,10 +245,6 @@ class Snapshotting:
     def close(self) -> list[Notice]:
         """Wait until all files are kept; return what people should know of it."""
         return [] if self._trees is None else self._trees.close()
-
-    def _said_last(self) -> str | None:
-        newest = snapshots.newest(self._layout)
-        return None if newest is None else snapshots.head(newest).status
 
     def _write(
         self,

@@ -71,6 +71,13 @@ class TreeKeeper:
         self._asked_at = time.monotonic()
         self._jobs.put(wanted)
 
+    def lacks(self, number: int) -> bool:
+        """Return whether the files of a snapshot are not kept; False where git does not say."""
+        try:
+            return worktree_refs.find(self._repository, self._layout.run_id, number) is None
+        except WorkflowError:
+            return False
+
     def wait(self) -> None:
         """Wait until the files of all snapshots so far were looked at, or for as long as steps are kept back."""
         with self._looked:

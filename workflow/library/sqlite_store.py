@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from blake3 import blake3
 
 from workflow.checkpoint.durable import Disk
+from workflow.checkpoint.owner import refuse_others
 from workflow.errors import CheckpointError, one_line
 from workflow.library.stores import Facts, Stored
 
@@ -155,9 +156,4 @@ def _refuse_unsafe(path: str) -> None:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{one_line(path)} is no file", help="give the path of a database, or of a new one")
-    if status.st_uid != os.geteuid():
-        raise CheckpointError(
-            f"{one_line(path)} belongs to another user (uid {status.st_uid})", help=f"chown {os.geteuid()} {path}"
-        )
-    if status.st_mode & stat.S_IWOTH:
-        raise CheckpointError(f"everybody may write into {one_line(path)}", help=f"chmod o-w {one_line(path)}")
+    refuse_others(path, status)
