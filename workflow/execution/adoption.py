@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from workflow.checkpoint import commits, locks, records, spending, store
+from workflow.checkpoint import commits, locks, records, store
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import ExitRecord, RunningNote, StepRecord
@@ -214,9 +214,7 @@ def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orpha
     elif judged.failure is not None:
         record = retrying.tried_again(record, used, ended_at)
     record = with_digests(record)
-    spent = _spent(layout, record)
-    if spent is not None:
-        spending.append(disk, layout, spent)
+    _record_spent(layout, disk, record)
     if is_iteration:
         # Whether another one follows is for the resume to find out.
         commits.commit_iteration(disk, layout, record, epoch=note.epoch, durability="full")
@@ -228,13 +226,17 @@ def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orpha
     return record
 
 
-def _spent(layout: RunLayout, record: StepRecord) -> spending.Spent | None:
-    """Return what an attempt cost; what the dead runner recorded of it already is recorded again, as the same."""
+def _record_spent(layout: RunLayout, disk: Disk, record: StepRecord) -> None:
+    """Record what an attempt cost; what the dead runner recorded of it already is recorded again, as the same."""
+    from workflow.checkpoint import spending
+
     number, last = record.step.number, record.attempts[-1]
     key = (number, last.epoch, last.number)
     known = [one for one in spending.read(layout).values() if one.step == number and one.key != key]
     before = known[-1] if known else None
-    return spending.of_attempt(layout, key, record.iteration, record.outputs, before)[0]
+    spent, _ = spending.of_attempt(layout, key, record.iteration, record.outputs, before)
+    if spent is not None:
+        spending.append(disk, layout, spent)
 
 
 def _retries_used(layout: RunLayout, number: int) -> int:
