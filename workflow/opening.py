@@ -20,7 +20,7 @@ from workflow.in_force import Flags, InForce, directory_in, in_force, policy_of,
 from workflow.model import RunStatus, Workflow
 from workflow.options import Options, refuse_on_new, refuse_words
 from workflow.planning.decision import Request
-from workflow.rerunning import bounded, cut_off_run, is_complete
+from workflow.rerunning import bounded, cut_off_run, is_complete, kept_bound
 
 if TYPE_CHECKING:
     from workflow.definition.built import Built
@@ -218,7 +218,10 @@ def _resumed(
     workflow = loader.load(project, source, params=params, policy=policy, built=options.built)
     effective = in_force(workflow, _flags(options), environ)
     refuse_unkept(effective)
-    most = options.max_iterations if options.max_iterations is not None else stored.get("max_iterations")
+    most = options.max_iterations
+    if most is None:
+        most, told = kept_bound(workflow, stored.get("max_iterations"))
+        notices += [] if told is None else [told]
     workflow = bounded(_as_in_force(workflow, effective, options), most)
     if options.validate:
         from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid

@@ -247,7 +247,8 @@ class Course:
         if not is_over and repeat.max_iterations is not None and done >= repeat.max_iterations:
             is_over = True
             if repeat.until:
-                failure = Failure("repeat", f"`until` did not hold after {done} iterations, which is its limit")
+                limit = f"after {done} iterations, which is its limit (for more: --max-iterations N)"
+                failure = Failure("repeat", f"`until` did not hold {limit}")
         if not is_over:
             if not self._is_held_back(step):
                 self._start(step, in_hand.RUN, done + 1)
