@@ -16,9 +16,9 @@ from workflow.definition import graph, loader
 from workflow.definition.named_step import step_number
 from workflow.errors import CheckpointError, UsageError, one_line
 from workflow.events import Notice
-from workflow.in_force import Flags, InForce, directory_in, in_force, policy_of, refuse_unkept
+from workflow.in_force import Flags, InForce, directory_in, in_force, policy_of, refuse_idle, refuse_unkept
 from workflow.model import RunStatus, Workflow
-from workflow.options import Options, refuse_on_new, refuse_words
+from workflow.options import Options, about_what_is_kept, refuse_on_new, refuse_words
 from workflow.planning.decision import Request
 from workflow.rerunning import bounded, cut_off_run, is_complete, kept_bound
 
@@ -151,6 +151,7 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
 def _new(options: Options, project: str, environ: Mapping[str, str], notices: list[Notice]) -> Opened:
     workflow = loader.load(project, options.source, params=options.params, policy=options.policy, built=options.built)
     effective = in_force(workflow, _flags(options), environ)
+    refuse_idle(effective, about_what_is_kept(options))
     if not options.force and options.resume is not None:
         refuse_unkept(effective)
     workflow = bounded(_as_in_force(workflow, effective, options), options.max_iterations)
