@@ -176,6 +176,8 @@ class _Ended(NamedTuple):
 def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orphan: Orphan, ended: _Ended) -> StepRecord:
     note = orphan.note
     ended_at = max(note.started_at, _changed_at(layout.exits(orphan.worker), note.started_at))
+    past = tuple(it for it in store.attempts_of(layout, step.number) if it.number < note.attempt)
+    used, was_waiting = _retries_used(layout, step.number)
     attempt = Attempt(
         note.attempt,
         note.epoch,
@@ -184,12 +186,12 @@ def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orpha
         ended.exit_code,
         timed_out=ended.timed_out,
         adopted=ended.exit_code is not None,
+        retries=(past[-1].retries if past else 0) + was_waiting,
     )
     judged = outcome.judge(
         layout, workflow.project, step, ended.exit_code, timed_out=ended.timed_out, interrupted=ended.is_cut
     )
     is_iteration = bool(note.iteration) and judged.failure is None
-    past = (it for it in store.attempts_of(layout, step.number) if it.number < attempt.number)
     content = manifest(step)
     record = StepRecord(
         step,
@@ -208,7 +210,6 @@ def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orpha
         worker=orphan.worker,
         iteration=note.iteration,
     )
-    used = _retries_used(layout, step.number)
     if ended.is_cut or ended.exit_code is None:
         record = record._replace(retries_used=used)
     elif judged.failure is not None:
@@ -239,17 +240,18 @@ def _record_spent(layout: RunLayout, disk: Disk, record: StepRecord) -> None:
         spending.append(disk, layout, spent)
 
 
-def _retries_used(layout: RunLayout, number: int) -> int:
-    """Return how many retries the series of a step had spent before the attempt in hand."""
+def _retries_used(layout: RunLayout, number: int) -> tuple[int, bool]:
+    """Return how many retries the series of a step had spent before the attempt in hand, and whether that is one."""
     states = store.States(layout)
     try:
-        retry = (states.document(number) or {}).get("retry")
+        document = states.document(number) or {}
     except ValueError:
-        return 0
+        return 0, False
     finally:
         states.close()
+    retry = document.get("retry")
     used = retry.get("used") if isinstance(retry, dict) else None
-    return used if isinstance(used, int) else 0
+    return used if isinstance(used, int) else 0, document.get("status") == Status.WAITING.value
 
 
 def _exit_code(exits: list[ExitRecord], note: RunningNote) -> int | None:
