@@ -111,8 +111,9 @@ def _is_over(layout: RunLayout, stored: records.Document) -> bool:
         return True
     if locks.is_held(layout):
         return False
-    asked = stored.get("asked")
-    if not isinstance(asked, list):
+    said = stored.get("asked")
+    asked = [number for number in said if isinstance(number, int)] if isinstance(said, list) else []
+    if not asked:
         return is_complete(layout, stored)
     # A runner takes its note away when it ends by itself.
     if os.path.lexists(layout.holder) or not is_complete(layout, stored, asked):
