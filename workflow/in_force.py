@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from workflow.definition import loader
@@ -49,19 +49,19 @@ class Flags(NamedTuple):
 
 
 class Preset(NamedTuple):
-    """What `--preset` stands for. None: it says nothing of that. Any other flag wins over it."""
+    """What `--preset` stands for, whatever else says otherwise; 0 means none. Any other flag wins over it."""
 
     task_interval: int
-    metrics_interval: int | None = None
-    archive: bool | None = None
+    metrics_interval: int
+    archive: bool
     is_verbose: bool = False
 
 
 # As people choose by what they do: experiments, long work, and what is soon done again.
 PRESETS = {
-    "aggressive": Preset(1, 1, is_verbose=True),
-    "balanced": Preset(5, 10),
-    "minimal": Preset(20, archive=False),
+    "aggressive": Preset(1, 1, archive=True, is_verbose=True),
+    "balanced": Preset(5, 10, archive=True),
+    "minimal": Preset(20, 0, archive=False),
 }
 
 
@@ -137,11 +137,28 @@ def refuse_unkept(effective: InForce) -> None:
             f"{origin.where} keeps nothing of a run, and a resume carries on what was kept: they cannot both be",
             help=f"leave one of them out; without a resume: workflow run {origin.where}",
         )
-    off = f"{origin.where} is false" if origin.kind == "environment" else f"`enabled: false`, {origin.where}"
     raise UsageError(
-        f"checkpoints are switched off ({off}): there is nothing that could be resumed",
+        f"{_switched_off(origin)}: there is nothing that could be resumed",
         help="start with: workflow run; or switch them on: WORKFLOW_CHECKPOINT_ENABLED=true workflow --resume",
     )
+
+
+def refuse_idle(effective: InForce, words: Sequence[str]) -> None:
+    """Raise UsageError where nothing of runs is kept and `words` want something kept."""
+    if effective.settings.enabled or not words:
+        return
+    origin = effective.origins["enabled"]
+    if origin.kind == "flag":
+        raise UsageError(f"{origin.where} keeps nothing, so {words[0]} has nothing to do", help="give one of them")
+    raise UsageError(
+        f"{_switched_off(origin)}, so {words[0]} has nothing to do",
+        help=f"leave {words[0]} out; or switch them on: WORKFLOW_CHECKPOINT_ENABLED=true workflow run {words[0]} ...",
+    )
+
+
+def _switched_off(origin: Origin) -> str:
+    off = f"{origin.where} is false" if origin.kind == "environment" else f"`enabled: false`, {origin.where}"
+    return f"checkpoints are switched off ({off})"
 
 
 def policy_of(given: str | None, recorded: object, project: str) -> str | None:
@@ -181,8 +198,7 @@ def _said(flags: Flags) -> Iterator[tuple[str, str, Any]]:
     if flags.preset is not None:
         preset = PRESETS[flags.preset]
         for name in ("task_interval", "metrics_interval", "archive"):
-            if getattr(preset, name) is not None:
-                yield f"--preset {flags.preset}", name, getattr(preset, name)
+            yield f"--preset {flags.preset}", name, getattr(preset, name)
     if flags.directory:
         yield "--checkpoint-dir", "directory", flags.directory
     if not flags.is_recorded:

@@ -32,6 +32,7 @@ from workflow.planning.outcome import is_left_failed, run_status, with_past
 from workflow.planning.record import Recorded, nothing_recorded
 from workflow.recovery import go_back, mind_interrupted, recover, warn_of_changes, warn_of_missing
 from workflow.removed_by_hand import refuse_lost_markers, write_again
+from workflow.rerunning import asked_for
 from workflow.reusing import candidates, forget_unseen
 from workflow.tree_forgetting import KeptTrees
 
@@ -192,11 +193,13 @@ class Invocation:
         checkpoints = dataclasses.replace(workflow.checkpoints, directory=DEFAULT_DIRECTORY)
         definition = resolved.resolved(dataclasses.replace(workflow, checkpoints=checkpoints))
         policy_file = None if workflow.policy is None else shown_path(workflow.project, workflow.policy)
-        about_same = {"definition": definition, "policy_file": policy_file}
+        about_same = {"definition": definition, "policy_file": policy_file, "asked": None}
         # What a program built is kept as it was built, so that a resume can do without the program.
         built: dict[str, Any] = {} if self.opened.built is None else {"built": self.opened.built.document()}
         if name := self.options.run_name or (stored or {}).get("run_name"):
             built["run_name"] = name
+        if asked := asked_for(self.opened.request, self.opened.order):
+            built["asked"] = asked
         about_same |= built
         is_same = stored is not None and all(stored.get(key) == value for key, value in about_same.items())
         # The workers run what stands there: what is damaged is made again.

@@ -394,7 +394,10 @@ class Failure(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One try at a step. `exit_code` is None while unknown, 128+n when signal n ended the step's shell."""
+    """One try at a step. `exit_code` is None while unknown, 128+n when signal n ended the step's shell.
+
+    `retries` counts what `retries` of the step started so far, this attempt included; a person's run is none.
+    """
 
     number: int
     epoch: int
@@ -404,6 +407,7 @@ class Attempt(NamedTuple):
     timed_out: bool = False
     log_offset_bytes: int = 0
     adopted: bool = False
+    retries: int = 0
 
     @property
     def signal(self) -> int | None:

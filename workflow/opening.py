@@ -16,11 +16,11 @@ from workflow.definition import graph, loader
 from workflow.definition.named_step import step_number
 from workflow.errors import CheckpointError, UsageError, one_line
 from workflow.events import Notice
-from workflow.in_force import Flags, InForce, directory_in, in_force, policy_of, refuse_unkept
+from workflow.in_force import Flags, InForce, directory_in, in_force, policy_of, refuse_idle, refuse_unkept
 from workflow.model import RunStatus, Workflow
-from workflow.options import Options, refuse_on_new, refuse_words
+from workflow.options import Options, about_what_is_kept, refuse_on_new, refuse_words
 from workflow.planning.decision import Request
-from workflow.rerunning import bounded, cut_off_run, is_complete
+from workflow.rerunning import bounded, cut_off_run, is_complete, kept_bound
 
 if TYPE_CHECKING:
     from workflow.definition.built import Built
@@ -151,6 +151,7 @@ def open_run(options: Options, project: str, environ: Mapping[str, str], *, to_r
 def _new(options: Options, project: str, environ: Mapping[str, str], notices: list[Notice]) -> Opened:
     workflow = loader.load(project, options.source, params=options.params, policy=options.policy, built=options.built)
     effective = in_force(workflow, _flags(options), environ)
+    refuse_idle(effective, about_what_is_kept(options))
     if not options.force and options.resume is not None:
         refuse_unkept(effective)
     workflow = bounded(_as_in_force(workflow, effective, options), options.max_iterations)
@@ -218,7 +219,10 @@ def _resumed(
     workflow = loader.load(project, source, params=params, policy=policy, built=options.built)
     effective = in_force(workflow, _flags(options), environ)
     refuse_unkept(effective)
-    most = options.max_iterations if options.max_iterations is not None else stored.get("max_iterations")
+    most = options.max_iterations
+    if most is None:
+        most, told = kept_bound(workflow, stored.get("max_iterations"))
+        notices += [] if told is None else [told]
     workflow = bounded(_as_in_force(workflow, effective, options), most)
     if options.validate:
         from workflow.planning.validity import MENDED_BY_REVALIDATE, refuse_invalid

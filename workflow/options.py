@@ -95,7 +95,11 @@ def refuse_words(options: Options) -> None:
             "--no-smart runs every step and --changed-since reuses some: they cannot both be",
             help="give one of them",
         )
-    about_what_is_kept = {
+
+
+def about_what_is_kept(options: Options) -> list[str]:
+    """Return the words that want something kept of the run: they have nothing to do where nothing is."""
+    wanted = {
         "--checkpoint-every": options.checkpoint_every,
         "--checkpoint-interval": options.checkpoint_interval_s,
         "--max-snapshots": options.max_snapshots,
@@ -104,6 +108,4 @@ def refuse_words(options: Options) -> None:
         "--git": options.git,
         "--preset": options.preset,
     }
-    for word, given in about_what_is_kept.items():
-        if given and not options.is_recorded:
-            raise UsageError(f"--no-checkpoint keeps nothing, so {word} has nothing to do", help="give one of them")
+    return [word for word, given in wanted.items() if given]

@@ -153,6 +153,38 @@ def test_a_resume_without_checkpoints_is_refused(project: Project, words: list[s
     assert tree(project.path / ".checkpoints") == before
 
 
+KEEPING = {
+    "--metrics-interval": ["1"],
+    "--archive": [],
+    "--git": [],
+    "--max-snapshots": ["3"],
+    "--checkpoint-every": ["2"],
+    "--checkpoint-interval": ["5m"],
+    "--preset": ["balanced"],
+}
+
+
+@pytest.mark.parametrize("word", list(KEEPING))
+def test_words_about_what_is_kept_are_refused_wherever_it_is_switched_off(project: Project, word: str) -> None:
+    project.steps(1)
+    project.file("off.yaml", "checkpoints: {enabled: false}\n")
+    words = ["run", word, *KEEPING[word]]
+    result = project.run(*words, env={"WORKFLOW_CHECKPOINT_ENABLED": "0"})
+    assert_helped(result, 2, f"{word} has nothing to do", "WORKFLOW_CHECKPOINT_ENABLED is false")
+    assert_helped(project.run(*words, "--policy", "off.yaml"), 2, f"{word} has nothing to do", "off.yaml:1")
+    project.file("own.yaml", "checkpoints: {enabled: false}\nsteps: [{run: echo ran >>ran.txt}]\n")
+    assert_helped(project.run(*words, "own.yaml"), 2, f"{word} has nothing to do", "own.yaml:1")
+    assert_helped(project.run(*words, "--no-checkpoint"), 2, f"{word} has nothing to do", "--no-checkpoint")
+    assert project.executions == []
+    assert not project.runs
+
+
+def test_words_that_want_nothing_kept_go_with_what_keeps_nothing(project: Project) -> None:
+    project.file("workflow.yaml", "checkpoints: {enabled: false}\nsteps: [{run: ':'}]\n")
+    words = ["--metrics-interval", "0", "--no-archive", "--checkpoint-every", "0", "--no-git"]
+    assert project.run("run", *words).returncode == 0
+
+
 def test_force_makes_a_new_run_whatever_there_is(project: Project) -> None:
     project.steps(1)
     project.run()

@@ -188,6 +188,12 @@ def test_what_holds_secrets_by_its_name_is_not_copied(project: Project, name: st
     assert "secrets" in refused(project, name)
 
 
+def test_a_link_is_no_other_name_for_what_holds_secrets(project: Project) -> None:
+    project.file(".env", "TOKEN=abc")
+    (project.path / "notes.txt").symlink_to(".env")
+    assert "secrets" in refused(project, "notes.txt")
+
+
 def test_the_example_of_an_environment_is_no_secret(project: Project) -> None:
     project.file(".env.example", "TOKEN=")
     project.file("workflow.yaml", "steps:\n- {run: 'true', archive: .env.example}\n")
@@ -285,6 +291,24 @@ def test_nothing_is_put_outside_of_the_project(looped: Project, tmp_path: Path) 
         result = looped.run("checkpoint", "restore", "--archive", "PROMPT.md", "--to", place, "--force")
         assert_helped(result, 2)
     assert not (tmp_path / "x.md").exists()
+
+
+def test_a_pipe_in_the_place_is_refused_and_not_waited_for(looped: Project) -> None:
+    os.mkfifo(looped.path / "ff")
+    words = ("checkpoint", "restore", "--archive", "PROMPT.md", "--to", "ff", "--force")
+    assert_helped(looped.run(*words, timeout=20), 2, "ff is no plain file", "--to PATH")
+    assert (looped.path / "ff").is_fifo()
+
+
+def test_a_source_behind_a_link_that_leads_out_is_not_put_back(project: Project, tmp_path: Path) -> None:
+    """Definition and scripts are copied wherever they lie; put back is what lies in the project."""
+    (tmp_path / "flow.yaml").write_text("steps: [{run: ':'}]\n")
+    (project.path / "workflow.yaml").symlink_to(tmp_path / "flow.yaml")
+    assert project.run("run").returncode == 0
+    (tmp_path / "flow.yaml").write_text("steps: [{run: 'false'}]\n")
+    result = project.run("checkpoint", "restore", "--archive", "workflow.yaml", "--force")
+    assert_helped(result, 2, "a link there leads out of the project, to", str(tmp_path / "flow.yaml"), "--to PATH")
+    assert "false" in (tmp_path / "flow.yaml").read_text()
 
 
 def test_an_index_that_names_a_place_outside_writes_nothing_there(looped: Project, tmp_path: Path) -> None:

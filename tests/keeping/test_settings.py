@@ -139,6 +139,21 @@ def test_a_preset_wins_over_the_environment_and_any_other_flag_over_it() -> None
     assert (minimal.task_interval, minimal.metrics_interval, minimal.archive) == (20, None, False)
 
 
+@pytest.mark.parametrize(
+    ("preset", "wanted"), [("aggressive", (1, 1, True)), ("balanced", (5, 10, True)), ("minimal", (20, None, False))]
+)
+def test_a_preset_sets_all_that_it_says_whatever_the_definition_says(
+    preset: str, wanted: tuple[int, int | None, bool], project: Project
+) -> None:
+    other = "archive: true" if preset == "minimal" else "archive: false"
+    project.file(
+        "workflow.yaml",
+        f"checkpoints: {{task_interval: 7, metrics_interval: 3, {other}}}\nsteps: [{{run: ':'}}]\n",
+    )
+    settings = in_force(load(str(project.path), None), Flags(preset=preset), {}).settings
+    assert (settings.task_interval, settings.metrics_interval, settings.archive) == wanted
+
+
 def test_a_retention_of_0_days_is_no_limit_and_leaves_the_others() -> None:
     workflow = Workflow("w", "/p", "/p/w", (), checkpoints=CheckpointSettings(retention=Retention(3, 4, False, False)))
     changed = in_force(workflow, Flags(), {"CHECKPOINT_RETENTION_DAYS": "0"}).settings

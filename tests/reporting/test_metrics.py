@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,17 @@ def test_sums_and_times_go_on_after_a_resume(project: Project) -> None:
     assert after["epoch"] == 2
 
 
+def test_a_loop_that_begins_anew_is_counted_from_its_start(project: Project) -> None:
+    project.file("workflow.yaml", LOOP)
+    assert project.run("run", "--metrics-interval", "1").returncode == 0
+    run = project.newest_run
+    assert project.run("resume", run.name, "--from-step", "loop", "--metrics-interval", "1").returncode == 0
+    counts = [it["iterations"] for it in files(run, "metrics") if it["epoch"] == 2]
+    assert counts[:6] == [1, 2, 3, 4, 5, 6]
+    assert set(counts[6:]) == {6}
+    assert metrics(project)["iterations"] == 6
+
+
 def test_none_are_written_unless_asked_for(project: Project) -> None:
     project.steps(2)
     assert project.run("run").returncode == 0
@@ -151,6 +164,41 @@ def test_metrics_tell_what_a_run_did(project: Project) -> None:
     assert told["values"] == {"ROWS": 7, "cost_incurred": 3, "tokens_used": 60}
     assert told["recording"] is None
     assert told["storage_bytes"] >= sum(told["storage_by_part"].values())
+
+
+def test_a_retry_is_what_retries_did_and_no_run_by_a_person(project: Project) -> None:
+    flow = "steps:\n- {name: plain, run: echo x >>ran.txt}\n"
+    flow += "- {name: flaky, run: 'echo f >>ran.txt; [ $(grep -c f ran.txt) -ge 4 ]', retries: 1}\n"
+    flow += "- {name: loop, repeat: {max_iterations: 3}, retries: 5, "
+    flow += "run: 'echo l >>ran.txt; [ $(grep -c l ran.txt) -ne 2 ]'}\n"
+    project.file("workflow.yaml", flow)
+    assert project.run("run", "--metrics-interval", "1").returncode == 1  # twice, one of them by `retries`
+    assert metrics(project)["retries"] == 1
+    assert project.run("resume", "--metrics-interval", "1").returncode == 0  # twice more, and once in the loop
+    run = project.newest_run
+    told = metrics(project)
+    assert [it["retries"] for it in told["steps"]] == [0, 2, 1]
+    assert told["retries"] == files(run, "metrics")[-1]["retries"] == 3
+    assert project.run("resume", run.name, "--from-step", "plain", "--metrics-interval", "1").returncode == 0
+    told = metrics(project)
+    assert told["retries"] == files(run, "metrics")[-1]["retries"] == 3
+    assert re.search(r"workflow_run_retries_total\{.*\} 3\b", project.run("metrics", "--prometheus").stdout)
+
+
+def test_a_retry_that_a_resume_makes_is_one(project: Project) -> None:
+    """The wait for it was cut off; it is still the retry that was promised."""
+    flow = "steps:\n- {run: 'echo x >>ran.txt; [ -e ready ]', retries: {limit: 3, delay: 3s}}\n"
+    project.file("workflow.yaml", flow)
+    process = project.start("run")
+    while "retry" not in (project.path / "stdout.txt").read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    project.file("ready", "")
+    assert project.run("resume").returncode == 0
+    assert project.executions == ["x", "x"]
+    assert metrics(project)["retries"] == 1
 
 
 def test_recording_is_told_where_it_was_measured(project: Project) -> None:

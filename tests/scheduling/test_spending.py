@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import Project
+from tests.conftest import Project, clean_env
 from workflow.checkpoint import spending
 
 LOOP = """\
@@ -139,6 +141,47 @@ steps:
     assert values(project)["cost_incurred"] == 15
 
 
+def test_a_retry_that_says_nothing_does_not_hide_what_comes_after_it(project: Project) -> None:
+    """The retry of the first iteration begins with an empty file: what the second publishes stands at its start."""
+    project.file(
+        "workflow.yaml",
+        """\
+steps:
+- name: loop
+  run: |
+    echo x >>ran.txt
+    case $(wc -l <ran.txt) in
+    1) echo cost_incurred=0.25 >>"$WORKFLOW_OUTPUT"; exit 1 ;;
+    3) echo cost_incurred=1 >>"$WORKFLOW_OUTPUT" ;;
+    esac
+  retries: 1
+  repeat: {max_iterations: 2}
+""",
+    )
+    assert project.run("run").returncode == 0
+    assert project.executions == ["x"] * 3
+    assert values(project)["cost_incurred"] == 1.25
+
+
+def test_a_loop_that_begins_anew_in_silence_does_not_hide_what_comes_after(project: Project) -> None:
+    project.file(
+        "workflow.yaml",
+        """\
+steps:
+- name: loop
+  run: |
+    echo x >>ran.txt
+    [ $(wc -l <ran.txt) -ne 3 ] || exit 0
+    echo cost_incurred=1 >>"$WORKFLOW_OUTPUT"
+  repeat: {max_iterations: 2}
+""",
+    )
+    assert project.run("run").returncode == 0
+    assert project.run("resume", project.newest_run.name, "--from-step", "loop").returncode == 0
+    assert project.executions == ["x"] * 4
+    assert values(project)["cost_incurred"] == 3
+
+
 def test_going_back_in_time_takes_no_cost_back(project: Project) -> None:
     project.file("workflow.yaml", "steps:\n- run: echo cost_incurred=3 >>$WORKFLOW_OUTPUT\n- run: 'true'\n")
     assert project.run("run", "--checkpoint-every", "1").returncode == 0
@@ -177,6 +220,26 @@ def test_a_run_that_spends_nothing_has_no_file_for_it(project: Project) -> None:
     project.steps(3)
     assert project.run("run").returncode == 0
     assert not (project.newest_run / "state/spending").exists()
+
+
+def test_a_run_that_spends_nothing_does_not_load_what_counts_it(project: Project) -> None:
+    project.steps(1)
+    code = (
+        "import sys\n"
+        "import workflow.cli.main\n"
+        "try: workflow.cli.main.main()\n"
+        "except SystemExit as ended: assert not ended.code, ended.code\n"
+        "print('loaded' if 'workflow.checkpoint.spending' in sys.modules else 'not loaded')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, "run"],
+        cwd=project.path,
+        env=clean_env(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.endswith("\nnot loaded\n"), result.stdout + result.stderr
 
 
 @given(st.decimals(min_value=0, max_value=10**15, allow_nan=False, places=6))

@@ -83,6 +83,22 @@ def test_a_fresh_clone_skips_where_what_is_made_is_there(copied: Project) -> Non
     assert copied.executions == []
 
 
+@pytest.mark.parametrize("how", ['echo V=1 >>"$WORKFLOW_OUTPUT"', ". $WORKFLOW_LIB/step_execution.sh; step_env V 1"])
+def test_a_fresh_clone_runs_what_others_have_their_values_from(project: Project, how: str) -> None:
+    """Git knows files, and no value that was published."""
+    flow = f"steps:\n  - {{name: s, inputs: [in], run: '{how}'}}\n  - {{name: t, run: 'echo got=$V >>ran.txt'}}\n"
+    committed(project, flow, **{"in": "1\n"})
+    told = document(project.run("explain", "s", *SINCE, "--json"))
+    assert [reason["code"] for reason in told["reasons"]] == ["never-run"]
+    assert "may publish values" in told["reasons"][0]["detail"]
+    assert project.run("run", *SINCE).returncode == 0
+    assert project.executions == ["got=1"]
+    # Now its success is known, and what it published then is handed on.
+    result = project.run("run", "-v", *SINCE)
+    assert "00 s  reused" in result.stdout
+    assert project.executions == ["got=1"] * 2
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 def test_values_that_are_given_count(project: Project, is_known: bool) -> None:
     flow = "steps:\n  - {name: s, inputs: [in], params: {P: '1'}, run: 'echo $P$V >>ran.txt'}\n"

@@ -14,7 +14,7 @@ from workflow.checkpoint import archive_reader, records, removal, streams
 from workflow.checkpoint.archive_format import COMPRESSED, Manifest
 from workflow.checkpoint.archive_reader import Archive, UnusableArchiveError
 from workflow.checkpoint.durable import Disk
-from workflow.checkpoint.layout import ARCHIVE_ENDINGS, RUN_ID, RunLayout
+from workflow.checkpoint.layout import ARCHIVE_ENDINGS, DEFINITION, RUN_ID, RunLayout
 from workflow.checkpoint.owner import refuse_others
 from workflow.errors import CheckpointError, NotRecordedError, one_line
 
@@ -42,6 +42,22 @@ def manifest_of(layout: RunLayout, archive: str) -> Manifest:
         manifest = archive_reader.read_manifest(archive)
     _refuse_other(layout, archive, manifest)
     return manifest
+
+
+def definition_of(layout: RunLayout, archive: str) -> records.Document:
+    """Return `workflow.json` of an archived run; nothing is unpacked. Raises CheckpointError."""
+    refuse_unsafe(archive)
+    with _told_of(layout), Archive(archive) as opened:
+        _refuse_other(layout, archive, opened.manifest)
+        for member, content in opened.members():
+            is_wanted = member.path == DEFINITION and not member.is_output
+            kept = b"".join(piece for piece in content if is_wanted)
+            if is_wanted:
+                try:
+                    return records.decode_document(kept)
+                except ValueError as error:
+                    raise archive_reader.refused(archive, error) from error
+    raise CheckpointError(f"{one_line(archive)} holds no {DEFINITION}", help="look at: workflow checkpoint list")
 
 
 def in_short(layout: RunLayout, archive: str) -> records.Document:

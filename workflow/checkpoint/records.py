@@ -256,6 +256,7 @@ def _attempt(attempt: Attempt) -> Document:
         "timed_out": attempt.timed_out,
         "log_offset": attempt.log_offset_bytes,
         "adopted": attempt.adopted,
+        **({"retries": attempt.retries} if attempt.retries else {}),
     }
 
 
@@ -276,6 +277,7 @@ def attempts_in(state: Document | None) -> tuple[Attempt, ...]:
                     bool(item.get("timed_out")),
                     int(item.get("log_offset", 0)),
                     bool(item.get("adopted")),
+                    max(0, int(item.get("retries") or 0)),
                 )
             )
         except (KeyError, TypeError, ValueError):

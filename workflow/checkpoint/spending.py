@@ -147,13 +147,17 @@ def of_attempt(
 
     None: nothing need be recorded. `published` of a later iteration holds what earlier ones published, too.
     """
-    if not any(name in published for name in NAMES):
+    # Where something stands of a repeated step, every attempt is recorded: a silent one may have begun with an
+    # empty file, and what comes after it must not be looked for behind what is gone.
+    if not (iteration and last) and not any(name in published for name in NAMES):
         return None, []
     if not iteration:
         amounts, wrong = amounts_in(published)
         return (Spent(*key, 0, 0, amounts), wrong) if amounts else (None, wrong)
     try:
         fd = os.open(layout.output(key[0]), _READ)
+    except FileNotFoundError:
+        return Spent(*key, iteration, 0, ()), []
     except OSError:
         return None, []
     with os.fdopen(fd, "rb") as file:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from workflow.checkpoint import commits, locks, records, spending, store
+from workflow.checkpoint import commits, locks, records, store
 from workflow.checkpoint.durable import Disk
 from workflow.checkpoint.layout import RunLayout
 from workflow.checkpoint.records import ExitRecord, RunningNote, StepRecord
@@ -176,6 +176,8 @@ class _Ended(NamedTuple):
 def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orphan: Orphan, ended: _Ended) -> StepRecord:
     note = orphan.note
     ended_at = max(note.started_at, _changed_at(layout.exits(orphan.worker), note.started_at))
+    past = tuple(it for it in store.attempts_of(layout, step.number) if it.number < note.attempt)
+    used, was_waiting = _retries_used(layout, step.number)
     attempt = Attempt(
         note.attempt,
         note.epoch,
@@ -184,12 +186,12 @@ def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orpha
         ended.exit_code,
         timed_out=ended.timed_out,
         adopted=ended.exit_code is not None,
+        retries=(past[-1].retries if past else 0) + was_waiting,
     )
     judged = outcome.judge(
         layout, workflow.project, step, ended.exit_code, timed_out=ended.timed_out, interrupted=ended.is_cut
     )
     is_iteration = bool(note.iteration) and judged.failure is None
-    past = (it for it in store.attempts_of(layout, step.number) if it.number < attempt.number)
     content = manifest(step)
     record = StepRecord(
         step,
@@ -208,15 +210,12 @@ def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orpha
         worker=orphan.worker,
         iteration=note.iteration,
     )
-    used = _retries_used(layout, step.number)
     if ended.is_cut or ended.exit_code is None:
         record = record._replace(retries_used=used)
     elif judged.failure is not None:
         record = retrying.tried_again(record, used, ended_at)
     record = with_digests(record)
-    spent = _spent(layout, record)
-    if spent is not None:
-        spending.append(disk, layout, spent)
+    _record_spent(layout, disk, record)
     if is_iteration:
         # Whether another one follows is for the resume to find out.
         commits.commit_iteration(disk, layout, record, epoch=note.epoch, durability="full")
@@ -228,26 +227,31 @@ def _commit(layout: RunLayout, disk: Disk, workflow: Workflow, step: Step, orpha
     return record
 
 
-def _spent(layout: RunLayout, record: StepRecord) -> spending.Spent | None:
-    """Return what an attempt cost; what the dead runner recorded of it already is recorded again, as the same."""
+def _record_spent(layout: RunLayout, disk: Disk, record: StepRecord) -> None:
+    """Record what an attempt cost; what the dead runner recorded of it already is recorded again, as the same."""
+    from workflow.checkpoint import spending
+
     number, last = record.step.number, record.attempts[-1]
     key = (number, last.epoch, last.number)
     known = [one for one in spending.read(layout).values() if one.step == number and one.key != key]
     before = known[-1] if known else None
-    return spending.of_attempt(layout, key, record.iteration, record.outputs, before)[0]
+    spent, _ = spending.of_attempt(layout, key, record.iteration, record.outputs, before)
+    if spent is not None:
+        spending.append(disk, layout, spent)
 
 
-def _retries_used(layout: RunLayout, number: int) -> int:
-    """Return how many retries the series of a step had spent before the attempt in hand."""
+def _retries_used(layout: RunLayout, number: int) -> tuple[int, bool]:
+    """Return how many retries the series of a step had spent before the attempt in hand, and whether that is one."""
     states = store.States(layout)
     try:
-        retry = (states.document(number) or {}).get("retry")
+        document = states.document(number) or {}
     except ValueError:
-        return 0
+        return 0, False
     finally:
         states.close()
+    retry = document.get("retry")
     used = retry.get("used") if isinstance(retry, dict) else None
-    return used if isinstance(used, int) else 0
+    return used if isinstance(used, int) else 0, document.get("status") == Status.WAITING.value
 
 
 def _exit_code(exits: list[ExitRecord], note: RunningNote) -> int | None:

@@ -42,11 +42,12 @@ class Budget:
 
         Returns its record, which tells whoever commits it, and what people should know of amounts that are none.
         """
-        if LIMITED.keys().isdisjoint(record.outputs):
+        number = record.step.number
+        if LIMITED.keys().isdisjoint(record.outputs) and not (record.iteration and number in self._last):
             return record, []
         from workflow.checkpoint import spending
 
-        attempt, number = record.attempts[-1], record.step.number
+        attempt = record.attempts[-1]
         key = (number, attempt.epoch, attempt.number)
         spent, wrong = spending.of_attempt(self._layout, key, record.iteration, record.outputs, self._last.get(number))
         if spent is None:

@@ -77,6 +77,7 @@ class Course:
         # A step between two attempts has passed its condition.
         self._tested: set[int] = set(recorded.waits)
         self.retries_used: dict[int, int] = {}
+        self.retrying: set[int] = set()  # steps whose next attempt is one of their `retries`
 
     def begin(self, step: Step) -> None:
         """Start a step that is ready and fits, or say why not. Also called when it was put back after a wait."""
@@ -247,7 +248,8 @@ class Course:
         if not is_over and repeat.max_iterations is not None and done >= repeat.max_iterations:
             is_over = True
             if repeat.until:
-                failure = Failure("repeat", f"`until` did not hold after {done} iterations, which is its limit")
+                limit = f"after {done} iterations, which is its limit (for more: --max-iterations N)"
+                failure = Failure("repeat", f"`until` did not hold {limit}")
         if not is_over:
             if not self._is_held_back(step):
                 self._start(step, in_hand.RUN, done + 1)
@@ -283,7 +285,11 @@ class Course:
             self._slots.give_back(step)
             board.give_up(error)
             return
-        hand = Attempt(attempt, board.epoch, started_at, log_offset_bytes=log_offset)
+        retries = past[-1].retries if past else 0
+        if phase == in_hand.RUN and number in self.retrying:
+            self.retrying.remove(number)
+            retries += 1
+        hand = Attempt(attempt, board.epoch, started_at, log_offset_bytes=log_offset, retries=retries)
         board.in_hand[number] = InHand(step, hand, reason, phase, iteration, worker, self._inbox.now())
         board.move(number, Status.RUNNING)
         if phase == in_hand.RUN:

@@ -115,6 +115,8 @@ class Engine:
         self._is_master_stale = False
         for number in to_run & recorded.waits.keys():
             self._course.retries_used[number], self._kept_back[number] = recorded.waits[number]
+            if self._kept_back[number]:  # a retry that was cut short is run again, and counts once
+                self._course.retrying.add(number)
 
     @property
     def board(self) -> Board:
@@ -355,6 +357,7 @@ class Engine:
         step, next_at = record.step, record.next_at or time.time()
         self._board.move(step.number, Status.WAITING)
         self._course.retries_used[step.number] = record.retries_used
+        self._course.retrying.add(step.number)
         attempt = record.attempts[-1].number
         self._tell(StepWaiting(step, "retry", "", attempt, record.failure, max(0.0, next_at - time.time())))
         if self._board.may_start:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any, NamedTuple
 
 from workflow.checkpoint import copies, locks, records, store, streams
@@ -138,8 +139,10 @@ def _target(project: str, path: str) -> str:
     """Return where a copy goes: through links, as any program would write there, and never out of the project."""
     target = os.path.realpath(os.path.join(project, path))
     if not target.startswith(os.path.realpath(project) + os.sep):
+        is_led = os.path.normpath(os.path.join(project, path)).startswith(project + os.sep)
+        led = f" (a link there leads out of the project, to {one_line(target)})" if is_led else ""
         raise UsageError(
-            f"{one_line(path)} is not in the project: nothing is put there", help="give a place in it: --to PATH"
+            f"{one_line(path)} is not in the project{led}: nothing is put there", help="give a place in it: --to PATH"
         )
     if os.path.isdir(target):
         raise UsageError(f"{one_line(path)} is a directory", help="give the name of the file: --to PATH")
@@ -148,7 +151,12 @@ def _target(project: str, path: str) -> str:
 
 def _digest_of(path: str) -> str | None:
     try:
-        with open(path, "rb") as file:
+        # A pipe would be waited for, and for ever.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UsageError(
+                    f"{one_line(path)} is no plain file: it is left alone", help="give another place: --to PATH"
+                )
             return records.digest(file.read())
     except FileNotFoundError:
         return None

@@ -99,7 +99,7 @@ def _step(step: Step, entry: Document, layout: RunLayout, states: store.States) 
         "status": entry["status"],
         "duration_seconds": duration,
         "attempts": tried,
-        "retries": max(0, tried - max(1, iterations or 0)) if tried else 0,
+        "retries": attempts[-1].retries if attempts else 0,
         "iterations": iterations,
     }
 

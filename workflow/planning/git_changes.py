@@ -19,6 +19,9 @@ _CLOSE = ("core.trustctime=true", "core.checkStat=default", "core.fileMode=true"
 _EXACT = tuple(word for setting in _CLOSE for word in ("-c", setting))
 # As git's modes of files begin; those of links and submodules do not.
 _FILE = "100"
+# What a script publishes values by, and the program that publishes what functions return.
+_PUBLISHING = ("WORKFLOW_OUTPUT", "WORKFLOW_ENV", "step_output", "step_env")
+_CALLING = "workflow.library.calling"
 
 
 class Unchanged(NamedTuple):
@@ -96,6 +99,13 @@ class Unchanged(NamedTuple):
                 if not os.path.lexists(gone := os.path.join(self.top, self.ordered[at])):
                     yield gone
                 at += 1
+
+
+def may_publish(step: Step, evidence: Evidence) -> bool:
+    """Return whether a step may leave values to later ones, as far as its script tells; git keeps none of them."""
+    if _CALLING in (step.interpreter or ()) or not evidence.script:  # too long to be looked through: in doubt it may
+        return True
+    return any(word in evidence.script for word in _PUBLISHING)
 
 
 def _goes_astray(base: str, patterns: Sequence[str]) -> bool:

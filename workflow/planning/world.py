@@ -33,7 +33,7 @@ from workflow.planning.evidence import (
     what_changed,
 )
 from workflow.planning.fingerprint import fingerprint, manifest
-from workflow.planning.git_changes import Unchanged, not_of_files
+from workflow.planning.git_changes import Unchanged, may_publish, not_of_files
 from workflow.planning.judgement import Judgement
 from workflow.planning.ledger import Ledger
 from workflow.planning.quick_looks import Quick, QuickLooks, facts_of, mapping_bytes
@@ -223,8 +223,9 @@ class World:
             return Judgement(step, evidence, success, reasons, is_never=True)
         is_vouched_for = self._unchanged is not None and self._is_untouched(self._unchanged, step, evidence)
         if success is None:
-            if not is_vouched_for:
-                reason = Reason("never-run", "no success of it is known")
+            if not is_vouched_for or may_publish(step, evidence):
+                remark = ", and it may publish values, which git does not keep" if is_vouched_for else ""
+                reason = Reason("never-run", f"no success of it is known{remark}")
                 return Judgement(step, evidence, None, (reason,), values=values)
             # Git knows files; a value that somebody gave is not of the base.
             given = ", ".join(self._given_to(step))

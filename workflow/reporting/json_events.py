@@ -150,8 +150,10 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
+    fields = attempt._asdict()
+    del fields["retries"]  # a count for the state file; events tell of each retry themselves
     return {
-        **attempt._asdict(),
+        **fields,
         "started_at": _instant(attempt.started_at),
         "ended_at": _instant(attempt.ended_at),
         "signal": attempt.signal,

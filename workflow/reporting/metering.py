@@ -5,6 +5,7 @@ What cannot be written is a warning, once: nothing rests on it.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -17,7 +18,7 @@ from workflow.checkpoint.removal import size_of_run
 from workflow.checkpoint.spending import NAMES, number
 from workflow.errors import NotRecordedError
 from workflow.events import Event, Notice, RunStarted, StepFinished, StepIterated, StepStarted, StepWaiting
-from workflow.model import Choice, RunStatus, Status
+from workflow.model import Choice, RunStatus, Status, Step
 
 # Measuring looks at every file of the run.
 SIZE_PAUSE_S = 10.0
@@ -58,7 +59,7 @@ class Metering:
         before = metric_files.newest(layout) if epoch > 1 else None
         self._sums = {name: _amount(before, name) for name in _CARRIED}
         self._workflow = ""
-        self._iterations = 0
+        self._iterations: dict[int, int] = {}  # by step
         self._total = self._completed = self._failed = self._skipped = 0
         self._has_warned = False
 
@@ -70,7 +71,7 @@ class Metering:
         elif isinstance(event, StepWaiting):
             self._sums["retries"] += event.why == "retry"
         elif isinstance(event, StepIterated):
-            self._iterations += 1
+            self._iterations[event.step.number] = event.iteration
             self._sums["step_seconds"] += event.duration_s
             self._count()
         elif isinstance(event, StepFinished):
@@ -83,8 +84,13 @@ class Metering:
             self._completed += decision.choice in (Choice.BYPASS, Choice.REUSE)
             self._skipped += decision.choice is Choice.SKIP
         if self._epoch > 1:
-            repeated = [step for step in event.workflow.steps if step.rules.repeat is not None]
-            self._iterations = sum(commits.iterations_done(self._layout, it.number, it.name) for it in repeated)
+            for step in event.workflow.steps:
+                if step.rules.repeat is not None and not self._begins_anew(step, event):
+                    self._iterations[step.number] = commits.iterations_done(self._layout, step.number, step.name)
+
+    def _begins_anew(self, step: Step, event: RunStarted) -> bool:
+        is_to_run = event.decisions[step.number].choice is Choice.RUN
+        return is_to_run and os.path.lexists(self._layout.marker(step.number))
 
     def _finished(self, event: StepFinished) -> None:
         if event.status in (Status.SUCCEEDED, Status.REUSED):
@@ -127,7 +133,7 @@ class Metering:
         return {
             "version": FORMAT_VERSION,
             "workflow_id": self._layout.run_id,
-            "iteration": self._iterations or self._completed,
+            "iteration": sum(self._iterations.values()) or self._completed,
             "agent": self._workflow,
             "start_time": records.utc_text(self._started_at),
             "at": records.utc_text(at),
@@ -155,7 +161,7 @@ class Metering:
             "completed_steps": self._completed,
             "failed_steps": self._failed,
             "skipped_steps": self._skipped,
-            "iterations": self._iterations,
+            "iterations": sum(self._iterations.values()),
             "attempts": int(self._sums["attempts"]),
             "retries": int(self._sums["retries"]),
             "elapsed_seconds": round(elapsed, 3),

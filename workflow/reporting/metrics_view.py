@@ -63,7 +63,7 @@ def prometheus_text(document: Document) -> str:
     counted = [({"status": word}, number) for word, number in document["steps_by_status"].items()]
     metric("run_steps", "gauge", "Steps of the run by where they stand.", counted)
     metric("run_attempts_total", "counter", "Attempts of steps.", [({}, document["attempts"])])
-    metric("run_retries_total", "counter", "Attempts beyond the first.", [({}, document["retries"])])
+    metric("run_retries_total", "counter", "Attempts that retries made after a failure.", [({}, document["retries"])])
     metric("run_iterations_total", "counter", "Iterations that ended well.", [({}, document["iterations"])])
     metric("run_snapshots", "gauge", "Snapshots of the run.", [({}, document["snapshots"])])
     metric("run_copies", "gauge", "Copies of sources that the run keeps.", [({}, document["copies"])])
